@@ -1,0 +1,79 @@
+/* model.h - what ought to be: services and their backends, from configuration and the changes made
+ * since. Layer: model.  Pure: no system calls, no clock.  Threads: one owner. */
+#ifndef LOOM_MODEL_H
+#define LOOM_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "config/config.h"
+
+enum backend_state {
+	BACKEND_ACTIVE,	  /* gets new connections by weight */
+	BACKEND_DRAINING, /* no new connections; stays in the model (PATCH state=draining) */
+	BACKEND_REMOVED, /* deleted: no new connections; leaves when the last connection ended or at
+			    its deadline */
+	BACKEND_RESET,	 /* deleted by force or past its deadline: its connections are cut */
+};
+
+enum backend_origin {
+	BACKEND_FROM_CONFIG,
+	BACKEND_FROM_API,
+};
+
+struct backend {
+	uint32_t id;
+	struct addr address;
+	uint16_t port; /* host order; 0: the port the client used */
+	uint32_t weight;
+	enum backend_state state;
+	enum backend_origin origin;
+	int64_t deadline_wall_s; /* BACKEND_REMOVED: when it becomes BACKEND_RESET; 0: never */
+};
+
+struct service {
+	char *name;
+	struct addr *addresses; /* sorted, unique */
+	size_t address_count;
+	uint16_t *tcp_ports;
+	size_t tcp_port_count;
+	uint16_t *udp_ports;
+	size_t udp_port_count;
+	enum config_algorithm algorithm;
+	uint32_t table_size;
+	enum config_nat nat;
+	struct backend *backends; /* sorted by id */
+	size_t backend_count;
+};
+
+struct model {
+	struct service *services; /* in configured order */
+	size_t service_count;
+};
+
+/* The services of config; local (borrowed) are the interface's own addresses, for the implicit
+ * service. Returns 0, -ENOMEM, or -EINVAL with err naming what contradicts (two services on one
+ * address and port, a backend that is a local address). */
+int model_build(const struct config *config, const struct addr *local, size_t local_count,
+		struct model **ret, struct err *err);
+void model_free(struct model *model);
+int model_copy(const struct model *model, struct model **ret);
+
+struct service *model_service(const struct model *model, const char *name);
+/* The backend with id and, if ret_service, its service; NULL if there is none. */
+struct backend *model_backend(const struct model *model, uint32_t id, struct service **ret_service);
+/* The lowest id no backend has, from 1. */
+uint32_t model_free_id(const struct model *model);
+/* Adds a copy of backend to service.  -EEXIST: its id, or its address and port within the service,
+ * is taken; -EAFNOSUPPORT: no address of the service has its family; -EINVAL; -ENOMEM. */
+int model_backend_add(struct model *model, struct service *service, const struct backend *backend,
+		      struct err *err);
+void model_backend_remove(struct service *service, uint32_t id);
+
+/* Text of the enums, as in JSON. */
+const char *backend_state_name(enum backend_state state);
+
+#endif
