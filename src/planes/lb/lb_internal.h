@@ -106,7 +106,7 @@ int lb_program_load(struct lb *lb, const struct lb_features *features, struct er
 void lb_program_unload(struct lb_bpf *bpf);
 int lb_program_fd(const struct lb *lb);
 struct lb_features lb_features_of(const struct model *model);
-bool lb_features_cover(const struct lb_features *have, const struct lb_features *want);
+bool lb_features_equal(const struct lb_features *a, const struct lb_features *b);
 
 /* lb_attach.c */
 void lb_links_close(struct lb *lb);

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "lb_internal.h"
 
-#include "lb.skel.h"
+#include "planes/lb/lb.skel.h"
 
 static const char *const map_names[LB_MAP_COUNT] = {
 #define LB_MAP_NAME(name, symbol) [LB_MAP_##name] = #symbol,
@@ -40,10 +40,10 @@ struct lb_features lb_features_of(const struct model *model)
 	return features;
 }
 
-bool lb_features_cover(const struct lb_features *have, const struct lb_features *want)
+bool lb_features_equal(const struct lb_features *a, const struct lb_features *b)
 {
-	return have->ipv4 >= want->ipv4 && have->ipv6 >= want->ipv6 && have->udp >= want->udp &&
-	       have->nat_full >= want->nat_full && have->nat_destination >= want->nat_destination;
+	return a->ipv4 == b->ipv4 && a->ipv6 == b->ipv6 && a->udp == b->udp &&
+	       a->nat_full == b->nat_full && a->nat_destination == b->nat_destination;
 }
 
 /* Table entries for max_connections: NAT takes two each. */
