@@ -209,13 +209,13 @@ static const struct route *admit(const struct control *control, const struct req
 bool route_admit(const struct control *control, const struct request *request)
 {
 	struct reply reply;
-	const struct route *route;
+	bool admitted;
 	uint32_t id;
 
 	reply_init(&reply);
-	route = admit(control, request, &id, &reply);
+	admitted = admit(control, request, &id, &reply) != NULL;
 	reply_done(&reply);
-	return route && (route->flags & ROUTE_BODY);
+	return admitted;
 }
 
 void route_answer(const struct control *control, const struct request *request, struct reply *reply)

@@ -63,12 +63,9 @@ static const struct {
 };
 
 static const char *const states[] = {
-	[LB_STATE_NONE] = "udp",
-	[LB_STATE_SYN_SENT] = "syn_sent",
-	[LB_STATE_SYN_RECV] = "syn_recv",
-	[LB_STATE_ESTABLISHED] = "established",
-	[LB_STATE_FIN_WAIT] = "fin_wait",
-	[LB_STATE_TIME_WAIT] = "time_wait",
+	[LB_STATE_NONE] = "udp",	  [LB_STATE_SYN_SENT] = "syn_sent",
+	[LB_STATE_SYN_RECV] = "syn_recv", [LB_STATE_ESTABLISHED] = "established",
+	[LB_STATE_FIN_WAIT] = "fin_wait", [LB_STATE_TIME_WAIT] = "time_wait",
 	[LB_STATE_CLOSED] = "closed",
 };
 

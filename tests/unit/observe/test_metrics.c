@@ -109,7 +109,8 @@ static void names_and_labels_are_those_of_the_specification(void **state)
 		"loom_ebpf_connections_active 7",
 		"loom_ebpf_connections_total 6",
 		"loom_ebpf_backend_packets_total{backend=\"10.0.1.10:8080\",service=\"web\"} 11",
-		"loom_ebpf_backend_connections_active{backend=\"10.0.1.10:8080\",service=\"web\"} 2",
+		"loom_ebpf_backend_connections_active{backend=\"10.0.1.10:8080\",service=\"web\"} "
+		"2",
 		"loom_ebpf_errors_total{type=\"map_full\"} 13",
 	};
 	struct lb_backend_stats rows[] = { stats_of(1, "web", "10.0.1.10", 8080) };
