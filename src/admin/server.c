@@ -331,12 +331,30 @@ int admin_timeout_ms(const struct admin *admin)
 	return local < 0 || tcp < local ? tcp : local;
 }
 
+static unsigned int connections_of(const struct listener *listener)
+{
+	return MHD_get_daemon_info(listener->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)
+		->num_connections;
+}
+
+/* A full listener leaves the epoll set, and libmicrohttpd puts it back at the beginning of a run
+ * only: without another run after connections ended, nobody waiting would ever be let in. */
+static void listener_run(struct listener *listener)
+{
+	bool full;
+
+	if (!listener->daemon)
+		return;
+	full = connections_of(listener) >= ADMIN_CONNECTIONS;
+	MHD_run(listener->daemon);
+	if (full && connections_of(listener) < ADMIN_CONNECTIONS)
+		MHD_run(listener->daemon);
+}
+
 void admin_run(struct admin *admin)
 {
-	if (admin->tcp.daemon)
-		MHD_run(admin->tcp.daemon);
-	if (admin->unix_socket.daemon)
-		MHD_run(admin->unix_socket.daemon);
+	listener_run(&admin->tcp);
+	listener_run(&admin->unix_socket);
 }
 
 void admin_close(struct admin *admin)

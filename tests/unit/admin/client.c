@@ -97,20 +97,32 @@ static bool pull(int fd, struct buf *answer)
 	return n < 0 && (errno == EAGAIN || errno == ENOTCONN);
 }
 
-int client_exchange(struct bench *bench, int fd, const char *bytes, size_t len, bool half_close,
+/* Runs the server until it waits for somebody else. */
+static void settle(struct bench *bench)
+{
+	struct pollfd fd = { admin_fd(bench->admin), POLLIN, 0 };
+
+	while (poll(&fd, 1, 0) > 0 || admin_timeout_ms(bench->admin) == 0)
+		admin_run(bench->admin);
+}
+
+int client_exchange(struct bench *bench, int fd, const char *bytes, size_t len, bool leave,
 		    struct buf *answer)
 {
+	bool open = true;
 	int status = 0;
 
-	do {
-		bool sending = len != 0;
-
+	while (open) {
 		push(fd, &bytes, &len);
-		if (sending && !len && half_close)
-			shutdown(fd, SHUT_WR);
-		must(client_wait(bench, fd, (short)(POLLIN | (len ? POLLOUT : 0))));
-	} while (pull(fd, answer));
+		if (leave && !len)
+			settle(bench);
+		else
+			must(client_wait(bench, fd, (short)(POLLIN | (len ? POLLOUT : 0))));
+		open = pull(fd, answer) && !(leave && !len);
+	}
 	close(fd);
+	if (leave)
+		settle(bench);
 	if (answer->len)
 		must(sscanf(answer->data, "HTTP/1.%*c %d", &status) == 1);
 	return status;

@@ -27,10 +27,10 @@ int client_tcp(const struct bench *bench);
 /* Runs the server once something happens on it or on fd; false after 10 s of nothing. */
 bool client_wait(struct bench *bench, int fd, short events);
 
-/* Sends bytes, lets the server run, and collects what comes until the server closes.  half_close:
- * the client sends nothing more.  Returns the first status, 0 if the connection was closed without
- * one. */
-int client_exchange(struct bench *bench, int fd, const char *bytes, size_t len, bool half_close,
+/* Sends bytes, lets the server run, and collects what comes until the server closes; or, with
+ * leave, until the server waits for more: then the client goes away.  Returns the first status, 0
+ * if there was none. */
+int client_exchange(struct bench *bench, int fd, const char *bytes, size_t len, bool leave,
 		    struct buf *answer);
 
 /* A whole answer to one request over a connection of its own. */

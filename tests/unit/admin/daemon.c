@@ -113,8 +113,9 @@ static int backend_remove(void *ctx, uint32_t id, const struct backend_removal *
 		return 0;
 	}
 	backend->state = removal->force ? BACKEND_RESET : BACKEND_REMOVED;
-	backend->deadline_wall_s =
-		removal->deadline_s ? clock_wall_s() + (int64_t)removal->deadline_s : 0;
+	backend->deadline_wall_s = removal->deadline_s
+					   ? clock_wall_s() + (int64_t)removal->deadline_s
+					   : 0;
 	return 0;
 }
 
@@ -239,8 +240,18 @@ void daemon_init(struct daemon *daemon)
 
 	memset(daemon, 0, sizeof(*daemon));
 	daemon->control = (struct control){
-		daemon,		config,	     model,	     readiness,	     uptime_ns, reloads,
-		last_reload_wall_s, backend_add, backend_patch, backend_remove, reload,    snapshot,
+		daemon,
+		config,
+		model,
+		readiness,
+		uptime_ns,
+		reloads,
+		last_reload_wall_s,
+		backend_add,
+		backend_patch,
+		backend_remove,
+		reload,
+		snapshot,
 		connections,
 	};
 	daemon->ready = true;

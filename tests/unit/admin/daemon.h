@@ -1,5 +1,5 @@
-/* daemon.h - a daemon as far as the admin API sees it: struct control over a real struct model, with
- * two services, three backends and two connections. */
+/* daemon.h - a daemon as far as the admin API sees it: struct control over a real struct model,
+ * with two services, three backends and two connections. */
 #ifndef LOOM_TEST_DAEMON_H
 #define LOOM_TEST_DAEMON_H
 

@@ -72,9 +72,8 @@ static void tcp_needs_the_credentials_that_are_configured(void **state)
 	assert_rows(bench, ROWS(rows));
 	assert_int_equal(bench->daemon.changes, 0);
 	answer = client_ask(bench, client_tcp(bench), "GET", "/services", "", NULL);
-	assert_true(answer_has_line(
-		&answer,
-		"WWW-Authenticate: Bearer realm=\"loom\", Basic realm=\"loom\", charset=\"UTF-8\""));
+	assert_true(answer_has_line(&answer, "WWW-Authenticate: Bearer realm=\"loom\", Basic "
+					     "realm=\"loom\", charset=\"UTF-8\""));
 	answer_done(&answer);
 }
 

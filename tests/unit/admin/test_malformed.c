@@ -61,16 +61,17 @@ struct draft {
 
 static void bad_method(struct draft *d)
 {
-	static const char *const methods[] = { "PUT", "TRACE", "get", "G\x01T", "", "OPTIONS",
-					       "PATCHPATCH", "CONNECT", "DELET", "\xff\xfe" };
+	static const char *const methods[] = { "PUT",	"TRACE",   "get",	 "G\x01T",
+					       "",	"OPTIONS", "PATCHPATCH", "CONNECT",
+					       "DELET", "\xff\xfe" };
 
 	snprintf(d->method, sizeof(d->method), "%s", PICK(methods));
 }
 
 static void bad_path(struct draft *d)
 {
-	static const char *const insertions[] = { "x", "%", "%00", "/", "//", "..", "\x7f", "\xc3",
-						  ";", "-1", "%2f" };
+	static const char *const insertions[] = { "x",	  "%",	  "%00", "/",  "//", "..",
+						  "\x7f", "\xc3", ";",	 "-1", "%2f" };
 	char rest[sizeof(d->target)];
 	size_t at = 1 + random_below((uint32_t)strcspn(d->target, "?"));
 	size_t path = strcspn(d->target, "?");
@@ -83,18 +84,33 @@ static void bad_path(struct draft *d)
 
 static void bad_id(struct draft *d)
 {
-	static const char *const ids[] = { "0",	 "00",	"01", "-1", "+1", "1.0", "1e0", "4294967296",
-					   "99999999999999999999", "0x1", "one", "3", " 1", "1%20" };
+	static const char *const ids[] = {
+		"0",   "00",  "01", "-1", "+1",	 "1.0", "1e0", "4294967296", "99999999999999999999",
+		"0x1", "one", "3",  " 1", "1%20"
+	};
 
 	snprintf(d->target, sizeof(d->target), "/ebpf/backends/%s", PICK(ids));
 }
 
 static void bad_query(struct draft *d)
 {
-	static const char *const queries[] = { "x=1", "=", "&", "%", "limit", "limit=0", "a=%zz",
-					       "force=1", "deadline=30", "reset=yes", "=1",
-					       "limit=1&limit=2", "state=%00", "client=10.0.0.1/8",
-					       "cursor=0", "force=true&force=true", "?" };
+	static const char *const queries[] = { "x=1",
+					       "=",
+					       "&",
+					       "%",
+					       "limit",
+					       "limit=0",
+					       "a=%zz",
+					       "force=1",
+					       "deadline=30",
+					       "reset=yes",
+					       "=1",
+					       "limit=1&limit=2",
+					       "state=%00",
+					       "client=10.0.0.1/8",
+					       "cursor=0",
+					       "force=true&force=true",
+					       "?" };
 
 	snprintf(d->target + strcspn(d->target, "?"), 64, "?%s", PICK(queries));
 }
@@ -190,9 +206,9 @@ static const struct {
 	void (*apply)(struct draft *d);
 	bool needs_body;
 } mutations[] = {
-	{ bad_method, false }, { bad_path, false },   { bad_id, false },
-	{ bad_query, false },  { bad_body, true },    { broken_json, true },
-	{ bad_headers, true }, { short_body, true },  { truncated, false },
+	{ bad_method, false }, { bad_path, false },  { bad_id, false },
+	{ bad_query, false },  { bad_body, true },   { broken_json, true },
+	{ bad_headers, true }, { short_body, true }, { truncated, false },
 };
 
 #define MUTATION_COUNT (sizeof(mutations) / sizeof(mutations[0]))

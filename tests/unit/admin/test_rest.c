@@ -103,8 +103,10 @@ static const struct row refused[] = {
 	  "address" },
 	{ "fraction", "PATCH", "/ebpf/backends/1", "{\"weight\":5.0}", 422, "invalid_value",
 	  "weight" },
-	{ "text", "PATCH", "/ebpf/backends/1", "{\"weight\":\"5\"}", 422, "invalid_value", "weight" },
-	{ "null", "PATCH", "/ebpf/backends/1", "{\"weight\":null}", 422, "invalid_value", "weight" },
+	{ "text", "PATCH", "/ebpf/backends/1", "{\"weight\":\"5\"}", 422, "invalid_value",
+	  "weight" },
+	{ "null", "PATCH", "/ebpf/backends/1", "{\"weight\":null}", 422, "invalid_value",
+	  "weight" },
 	{ "below", "PATCH", "/ebpf/backends/1", "{\"weight\":-1}", 422, "invalid_value", "weight" },
 	{ "above", "PATCH", "/ebpf/backends/1", "{\"weight\":65536}", 422, "invalid_value",
 	  "weight" },
@@ -130,7 +132,8 @@ static const struct row refused[] = {
 	  "Origin: null\r\n" },
 	/* And what the daemon says. */
 	{ "unknown service", "POST", "/ebpf/backends",
-	  "{\"address\":\"10.0.1.12\",\"port\":80,\"service\":\"x\"}", 404, "not_found", "service" },
+	  "{\"address\":\"10.0.1.12\",\"port\":80,\"service\":\"x\"}", 404, "not_found",
+	  "service" },
 	{ "id taken", "POST", "/ebpf/backends", "{\"address\":\"10.0.1.12\",\"port\":80,\"id\":7}",
 	  409, "conflict", "" },
 };
@@ -164,9 +167,9 @@ static void the_daemons_errors_become_statuses(void **state)
 		int status;
 		const char *code;
 	} rows[] = {
-		{ -ENOENT, 404, "not_found" },	     { -EEXIST, 409, "conflict" },
-		{ -EINVAL, 422, "invalid_value" },   { -EAFNOSUPPORT, 422, "invalid_value" },
-		{ -ENOSPC, 503, "table_full" },	     { -EAGAIN, 503, "not_ready" },
+		{ -ENOENT, 404, "not_found" },	   { -EEXIST, 409, "conflict" },
+		{ -EINVAL, 422, "invalid_value" }, { -EAFNOSUPPORT, 422, "invalid_value" },
+		{ -ENOSPC, 503, "table_full" },	   { -EAGAIN, 503, "not_ready" },
 		{ -EPERM, 500, "internal" },
 	};
 	static const struct {
@@ -237,10 +240,10 @@ static void assert_json(const struct answer *answer, int status, const char *tex
 	json_decref(expected);
 }
 
-#define BACKEND_1                                                                              \
-	"{\"id\":1,\"service\":\"default\",\"address\":\"10.0.1.10\",\"port\":8080,"           \
-	"\"weight\":%d,\"state\":\"%s\",\"origin\":\"config\",\"deadline_seconds\":null,"      \
-	"\"next_hop\":{\"state\":\"resolved\",\"interface\":\"eth0\",\"mac\":"                 \
+#define BACKEND_1                                                                         \
+	"{\"id\":1,\"service\":\"default\",\"address\":\"10.0.1.10\",\"port\":8080,"      \
+	"\"weight\":%d,\"state\":\"%s\",\"origin\":\"config\",\"deadline_seconds\":null," \
+	"\"next_hop\":{\"state\":\"resolved\",\"interface\":\"eth0\",\"mac\":"            \
 	"\"02:00:00:00:00:01\"},\"source\":\"10.0.0.1\",\"connections_active\":12}"
 
 static const char *backend_1(int weight, const char *state)
@@ -262,7 +265,8 @@ static void what_can_be_read_is_answered_as_documented(void **state)
 		{ "/services",
 		  "{\"services\":[{\"name\":\"default\",\"addresses\":[\"10.0.0.1\"],\"tcp_ports\":"
 		  "[80],\"udp_ports\":[],\"algorithm\":\"maglev\",\"maglev_table_size\":65537,"
-		  "\"nat\":\"full\",\"backends\":[1,2]},{\"name\":\"dns\",\"addresses\":[\"fd00::2\"],"
+		  "\"nat\":\"full\",\"backends\":[1,2]},{\"name\":\"dns\",\"addresses\":[\"fd00::"
+		  "2\"],"
 		  "\"tcp_ports\":[],\"udp_ports\":[53],\"algorithm\":\"maglev\","
 		  "\"maglev_table_size\":65537,\"nat\":\"full\",\"backends\":[7]}]}" },
 		{ "/ebpf/backends/stats",
@@ -321,13 +325,14 @@ static void stats_hold_the_totals_and_every_reason(void **state)
 	double uptime;
 
 	assert_int_equal(answer.status, 200);
-	assert_int_equal(json_unpack(answer.json,
-				     "{s:{s:i}, s:{s:{s:i}}, s:{s:{s:s, s:i}}, s:[{s:s}], s:F, s:s}",
-				     "packets", "forward", &forward, "connections", "by_state",
-				     "established", &established, "reasons", "map_full", "action",
-				     &action, "packets", &full, "interfaces", "mode", &mode,
-				     "uptime_seconds", &uptime, "version", &version),
-			 0);
+	assert_int_equal(
+		json_unpack(answer.json,
+			    "{s:{s:i}, s:{s:{s:i}}, s:{s:{s:s, s:i}}, s:[{s:s}], s:F, s:s}",
+			    "packets", "forward", &forward, "connections", "by_state",
+			    "established", &established, "reasons", "map_full", "action", &action,
+			    "packets", &full, "interfaces", "mode", &mode, "uptime_seconds",
+			    &uptime, "version", &version),
+		0);
 	assert_int_equal(forward, 11);
 	assert_int_equal(established, 1);
 	assert_int_equal(full, 5);
@@ -401,9 +406,10 @@ static void metrics_are_served_as_prometheus_text(void **state)
 	struct answer answer = ask(bench, "GET", "/metrics", NULL);
 
 	assert_int_equal(answer.status, 200);
-	assert_true(answer_has_line(&answer,
-				    "Content-Type: text/plain; version=0.0.4; charset=utf-8"));
-	assert_non_null(strstr(answer.text.data, "\nloom_ebpf_packets_total{action=\"forward\"} 11\n"));
+	assert_true(
+		answer_has_line(&answer, "Content-Type: text/plain; version=0.0.4; charset=utf-8"));
+	assert_non_null(
+		strstr(answer.text.data, "\nloom_ebpf_packets_total{action=\"forward\"} 11\n"));
 	answer_done(&answer);
 }
 
@@ -415,11 +421,12 @@ static void a_backend_is_added_with_defaults_as_curl_sends_it(void **state)
 					  "{\"address\": \"10.0.1.12\", \"port\": 8080}");
 	const struct backend *added = model_backend(&bench->daemon.model, 3, NULL);
 
-	assert_json(&answer, 201,
-		    "{\"id\":3,\"service\":\"default\",\"address\":\"10.0.1.12\",\"port\":8080,"
-		    "\"weight\":100,\"state\":\"active\",\"origin\":\"api\",\"deadline_seconds\":null,"
-		    "\"next_hop\":{\"state\":\"resolving\",\"interface\":null,\"mac\":null},"
-		    "\"source\":null,\"connections_active\":0}");
+	assert_json(
+		&answer, 201,
+		"{\"id\":3,\"service\":\"default\",\"address\":\"10.0.1.12\",\"port\":8080,"
+		"\"weight\":100,\"state\":\"active\",\"origin\":\"api\",\"deadline_seconds\":null,"
+		"\"next_hop\":{\"state\":\"resolving\",\"interface\":null,\"mac\":null},"
+		"\"source\":null,\"connections_active\":0}");
 	assert_non_null(added);
 	assert_int_equal(added->weight, 100);
 	answer_done(&answer);
@@ -429,11 +436,10 @@ static void a_backend_is_added_with_every_member(void **state)
 {
 	struct bench *bench = *state;
 	struct service *service = NULL;
-	struct answer answer =
-		client_ask(bench, client_unix(bench), "POST", "/ebpf/backends",
-			   "Content-Type: application/json; charset=utf-8\r\n",
-			   "{\"address\":\"fd00::9\",\"port\":0,\"weight\":65535,"
-			   "\"id\":4294967295,\"service\":\"dns\"}");
+	struct answer answer = client_ask(bench, client_unix(bench), "POST", "/ebpf/backends",
+					  "Content-Type: application/json; charset=utf-8\r\n",
+					  "{\"address\":\"fd00::9\",\"port\":0,\"weight\":65535,"
+					  "\"id\":4294967295,\"service\":\"dns\"}");
 	const struct backend *added = model_backend(&bench->daemon.model, UINT32_MAX, &service);
 
 	assert_int_equal(answer.status, 201);

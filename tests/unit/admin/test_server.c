@@ -71,9 +71,8 @@ static void a_request_may_come_byte_by_byte(void **state)
 		assert_true(client_wait(bench, fd, 0));
 		assert_int_equal(bench->daemon.changes, 0);
 	}
-	assert_int_equal(client_exchange(bench, fd, request + sizeof(request) - 2, 1, false,
-					 &answer),
-			 200);
+	assert_int_equal(
+		client_exchange(bench, fd, request + sizeof(request) - 2, 1, false, &answer), 200);
 	assert_int_equal(bench->daemon.changes, 1);
 	buf_done(&answer);
 }
@@ -105,8 +104,8 @@ static int post_sized(struct bench *bench, size_t len, struct buf *answer)
 	memset(spaces, ' ', len);
 	buf_init(answer);
 	buf_init(&request);
-	buf_printf(&request, "PATCH /ebpf/backends/1 HTTP/1.1\r\n" CLOSE
-			     "Content-Length: %zu\r\n\r\n", len);
+	buf_printf(&request,
+		   "PATCH /ebpf/backends/1 HTTP/1.1\r\n" CLOSE "Content-Length: %zu\r\n\r\n", len);
 	buf_append(&request, spaces, len - strlen(json));
 	buf_append(&request, json, strlen(json));
 	status = client_exchange(bench, client_unix(bench), request.data, request.len, false,
@@ -190,9 +189,8 @@ static void a_client_that_says_nothing_is_let_go(void **state)
 	(void)state;
 	bench_open(&bench, 1);
 	buf_init(&answer);
-	assert_int_equal(client_exchange(&bench, client_unix(&bench), "GET /hea", 8, false,
-					 &answer),
-			 0);
+	assert_int_equal(
+		client_exchange(&bench, client_unix(&bench), "GET /hea", 8, false, &answer), 0);
 	buf_done(&answer);
 	bench_close(&bench);
 }
@@ -209,11 +207,10 @@ static void the_connections_a_listener_takes_are_bounded_and_free_again_when_clo
 		assert_true(client_wait(bench, fds[i], 0));
 	}
 	/* The other listener has its own. */
-	assert_int_equal(client_exchange(bench, client_tcp(bench),
-					 "GET /health HTTP/1.1\r\n" CLOSE "\r\n",
-					 strlen("GET /health HTTP/1.1\r\n" CLOSE "\r\n"), false,
-					 &answer),
-			 200);
+	assert_int_equal(
+		client_exchange(bench, client_tcp(bench), "GET /health HTTP/1.1\r\n" CLOSE "\r\n",
+				strlen("GET /health HTTP/1.1\r\n" CLOSE "\r\n"), false, &answer),
+		200);
 	buf_done(&answer);
 	for (size_t i = 0; i < 64; i++)
 		close(fds[i]);
@@ -335,8 +332,7 @@ static void a_path_that_is_too_long_is_refused(void **state)
 
 	memset(path, 'a', sizeof(path) - 1);
 	path[sizeof(path) - 1] = '\0';
-	assert_int_equal(admin_open(&other, &options, &bench->daemon.control, NULL),
-			 -ENAMETOOLONG);
+	assert_int_equal(admin_open(&other, &options, &bench->daemon.control, NULL), -ENAMETOOLONG);
 }
 
 static int open_bench(void **state)
