@@ -22,6 +22,8 @@
 /* While a neighbour's answer is awaited its event comes by netlink; this catches what events miss.
  */
 #define SETTLE_NS (20 * NSEC_PER_MSEC)
+/* How often the table is swept while removed backends wait for their last connection. */
+#define LEAVING_NS (200 * NSEC_PER_MSEC)
 /* Between two steps of a sweep the loop serves others. */
 #define PAUSE_NS NSEC_PER_MSEC
 
@@ -36,16 +38,17 @@ static void on_sweep(void *ctx)
 {
 	struct daemon *daemon = ctx;
 
-	if (!lb_sweep_step(daemon->lb)) {
+	bool complete = lb_sweep_step(daemon->lb);
+
+	/* The next pass is due after this: soon, if somebody waits to leave.  daemon_reap may want it at once. */
+	if (!complete)
 		loop_arm(daemon->sweep_timer, PAUSE_NS);
-		return;
-	}
-	daemon_reap(daemon);
-	/* Somebody waits to leave: look again soon, at no more than a fifth of the time. */
-	if (daemon->leaving_count)
-		loop_arm(daemon->sweep_timer, 200 * NSEC_PER_MSEC);
 	else
-		loop_arm(daemon->sweep_timer, daemon->config->ebpf.sweep_interval_ns);
+		loop_arm(daemon->sweep_timer, daemon->leaving_count ?
+						      LEAVING_NS :
+						      daemon->config->ebpf.sweep_interval_ns);
+	if (complete)
+		daemon_reap(daemon);
 }
 
 static void on_resolve(void *ctx)
