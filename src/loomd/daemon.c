@@ -34,19 +34,24 @@ void daemon_pin_dir(const struct config *config, char *path, size_t size)
 
 /* ---- while serving ---- */
 
+/* Soon, if removed backends wait for their last connection; but a fifth of the time at most. */
+static uint64_t until_next_pass(const struct daemon *daemon)
+{
+	uint64_t rest = 4 * lb_sweep_duration_ns(daemon->lb);
+
+	if (!daemon->leaving_count)
+		return daemon->config->ebpf.sweep_interval_ns;
+	return rest > LEAVING_NS ? rest : LEAVING_NS;
+}
+
 static void on_sweep(void *ctx)
 {
 	struct daemon *daemon = ctx;
 
 	bool complete = lb_sweep_step(daemon->lb);
 
-	/* The next pass is due after this: soon, if somebody waits to leave.  daemon_reap may want it at once. */
-	if (!complete)
-		loop_arm(daemon->sweep_timer, PAUSE_NS);
-	else
-		loop_arm(daemon->sweep_timer, daemon->leaving_count ?
-						      LEAVING_NS :
-						      daemon->config->ebpf.sweep_interval_ns);
+	/* daemon_reap may want the next pass at once. */
+	loop_arm(daemon->sweep_timer, complete ? until_next_pass(daemon) : PAUSE_NS);
 	if (complete)
 		daemon_reap(daemon);
 }
