@@ -15,7 +15,7 @@ static bool secret_equal(const char *secret, const char *given)
 {
 	size_t secret_len = strlen(secret);
 	size_t given_len = strlen(given);
-	volatile unsigned char differs = secret_len != given_len;
+	volatile unsigned char differs = secret_len != given_len || secret_len == 0;
 
 	for (size_t i = 0; i < given_len; i++)
 		differs |= (unsigned char)(given[i] ^ secret[secret_len ? i % secret_len : 0]);

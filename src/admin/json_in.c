@@ -22,7 +22,7 @@ static int unknown_member(const struct json_in *members, const char *name, struc
 	const char *names[JSON_IN_MAX + 1] = { NULL };
 	char hint[NEAR_HINT_LEN];
 
-	for (size_t i = 0; members[i].name && i < JSON_IN_MAX; i++)
+	for (size_t i = 0; i < JSON_IN_MAX && members[i].name; i++)
 		names[i] = members[i].name;
 	reply_error(reply, REPLY_BAD_REQUEST, strlen(name) > NAME_SHOWN ? NULL : name,
 		    "cannot read the body: unknown member \"%.*s\"; %s", NAME_SHOWN, name,

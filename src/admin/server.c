@@ -23,7 +23,7 @@
 /* Request line and headers must fit; bodies pass through in pieces. */
 #define ADMIN_CONNECTION_MEMORY 16384
 /* A body that is too large is still read so far, so that the client gets to see the 413. */
-#define ADMIN_MAX_DISCARD (1024 * 1024)
+#define ADMIN_MAX_DISCARD (1024 * 1024ul)
 
 /* One way in. */
 struct listener {
@@ -226,7 +226,7 @@ static int listener_start(struct admin *admin, struct listener *listener, int fd
 
 static uint16_t port_of(int fd)
 {
-	struct sockaddr_storage sa;
+	struct sockaddr_storage sa = { 0 };
 	socklen_t len = sizeof(sa);
 
 	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0)
