@@ -11,12 +11,13 @@
 #define CONNECTIONS_DEFAULT_LIMIT 100
 #define CONNECTIONS_MAX_LIMIT	  1000
 
-/* A cursor is "FAMILY-BUCKET" in hexadecimal, of this length. */
-#define CURSOR_LEN 10
+/* A cursor is "FAMILY-BUCKET-SKIP" in hexadecimal, of this length. */
+#define CURSOR_LEN 19
 
 static void cursor_format(const struct lb_cursor *cursor, char *text)
 {
-	snprintf(text, CURSOR_LEN + 1, "%u-%08x", cursor->family & 1u, cursor->bucket);
+	snprintf(text, CURSOR_LEN + 1, "%u-%08x-%08x", cursor->family & 1u, cursor->bucket,
+		 cursor->skip);
 }
 
 /* Only what cursor_format writes is accepted. */
@@ -24,11 +25,15 @@ static int cursor_parse(const char *text, struct lb_cursor *ret)
 {
 	struct lb_cursor cursor = { 0 };
 	char again[CURSOR_LEN + 1];
+	char *end;
 
 	if (strlen(text) != CURSOR_LEN || (text[0] != '0' && text[0] != '1'))
 		return -EINVAL;
 	cursor.family = (uint8_t)(text[0] - '0');
-	cursor.bucket = (uint32_t)strtoul(text + 2, NULL, 16);
+	cursor.bucket = (uint32_t)strtoul(text + 2, &end, 16);
+	if (*end != '-')
+		return -EINVAL;
+	cursor.skip = (uint32_t)strtoul(end + 1, NULL, 16);
 	cursor_format(&cursor, again);
 	if (strcmp(text, again) != 0)
 		return -EINVAL;
