@@ -224,7 +224,7 @@ static void check_scalar(struct check *ck, const struct node *node, struct item 
 {
 	struct err err;
 
-	if (node->kind != NODE_SCALAR) {
+	if (node->kind != NODE_SCALAR || node_is_null(node)) {
 		complain_expected(ck, item->key, node);
 		item->node = NULL;
 		return;
