@@ -146,7 +146,7 @@ static __always_inline int walk_extensions(void *data, void *end, __u8 next, str
 {
 	__u32 offset = p->l3 + sizeof(struct ipv6hdr);
 
-	for (int i = 0; i < LB_MAX_EXT_HEADERS; i++) {
+	for (int i = 0; i <= LB_MAX_EXT_HEADERS; i++) {
 		struct ext_header *ext = data + offset;
 
 		if (next == IPPROTO_TCP || (lb_const_udp && next == IPPROTO_UDP)) {
