@@ -123,6 +123,7 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, const struc
 	slow->p = *p;
 	if (found)
 		r = p->truncated ? drop(ctx, LB_MALFORMED)
+		    : p->expired ? drop(ctx, LB_TTL_EXPIRED)
 		    : ipv6	 ? lb_check_flow6(ctx)
 				 : lb_check_flow4(ctx);
 	if (r == FLOW_CUT)

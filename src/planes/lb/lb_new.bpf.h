@@ -403,6 +403,8 @@ static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 		return stranger(ctx, ipv6, &nf->p);
 	if (nf->p.truncated || (nf->p.proto == IPPROTO_TCP && !flags_can_begin(nf->p.tcp_flags)))
 		return drop(ctx, LB_MALFORMED);
+	if (nf->p.expired)
+		return drop(ctx, LB_TTL_EXPIRED);
 	nf->hash = hash_of_packet(ipv6, &nf->p);
 	if (!select_backend(nf, service))
 		return pass(ctx, LB_NO_BACKEND);
