@@ -154,16 +154,20 @@ static void talk_prepare(struct talk *talk, const struct packet *first, uint8_t 
 {
 	const struct packet *c = &talk->client;
 	bool ipv6 = packet_is_v6(first);
+	struct lb_backend backend = world_backend(ipv6 ? ROW_BACKEND6 : ROW_BACKEND4);
 	bool keep = !strcmp(first->to, KEEP4) || !strcmp(first->to, KEEP6);
 
 	*talk = (struct talk){ .client = *first, .client_side = world.lan };
 	talk->client.flags = flags;
 	talk->row = ipv6 ? ROW_BACKEND6 : ROW_BACKEND4;
-	talk->backend_side = world_backend(talk->row).hop.ifindex;
+	talk->backend_side = backend.hop.ifindex;
 	talk->backend = *c;
 	talk->backend.dmac = MAC_BACKEND;
 	talk->backend.smac = MAC_LB;
-	talk->backend.tags = 0;
+	talk->backend.tags = backend.tags & LB_TAGS_MASK;
+	talk->backend.ad = backend.tags & LB_TAGS_OUTER_AD;
+	talk->backend.tci[0] = ntohs(backend.hop.tci[0]);
+	talk->backend.tci[1] = ntohs(backend.hop.tci[1]);
 	talk->backend.ttl--;
 	talk->backend.to = ipv6 ? BACKEND6 : BACKEND4;
 	talk->backend.dport = PORT_REAL;
@@ -200,7 +204,7 @@ static void talk_complete(struct talk *talk, uint16_t sport)
 	reply->ttl = 59;
 }
 
-void talk_begin(struct talk *talk, const struct packet *first, uint8_t flags, struct beside beside)
+void talk_begin_quietly(struct talk *talk, const struct packet *first, uint8_t flags)
 {
 	static struct outcome got;
 	uint8_t frame[PACKET_ROOM];
@@ -208,14 +212,25 @@ void talk_begin(struct talk *talk, const struct packet *first, uint8_t flags, st
 
 	talk_prepare(talk, first, flags);
 	received = packet_build(&talk->client, frame);
-	world_run(talk->client_side, frame, received, &got);
+	world_run_fast(talk->client_side, frame, received, &got);
 	check_verdict(&got, verdict_towards(talk->client_side, talk->backend_side));
 	talk_complete(talk, packet_sport_of(&talk->backend, got.frame));
 	check_frame(&got, frame, packet_build(&talk->backend, frame));
-	check_counters(&got, LB_COUNTER_COUNT, beside, received);
-	check_backends(&got, talk->row, false, received);
 	if (talk->backend.from != talk->client.from)
 		assert_in_range(talk->backend.sport, WORLD_PORT_FIRST, WORLD_PORT_LAST);
+}
+
+void talk_begin(struct talk *talk, const struct packet *first, uint8_t flags, struct beside beside)
+{
+	static struct outcome got;
+	uint8_t frame[PACKET_ROOM];
+
+	memset(&got, 0, sizeof(got));
+	world_counters(&got, -1);
+	talk_begin_quietly(talk, first, flags);
+	world_counters(&got, 1);
+	check_counters(&got, LB_COUNTER_COUNT, beside, packet_build(&talk->client, frame));
+	check_backends(&got, talk->row, false, packet_build(&talk->client, frame));
 }
 
 void talk_client(struct talk *talk, uint8_t flags, struct beside beside)

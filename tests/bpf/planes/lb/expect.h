@@ -46,6 +46,8 @@ struct talk {
  * chose is found in what came out, and everything else about that frame is checked. */
 void talk_begin(struct talk *talk, const struct packet *first, uint8_t first_flags,
 		struct beside beside);
+/* The same without a look at the counters. */
+void talk_begin_quietly(struct talk *talk, const struct packet *first, uint8_t first_flags);
 /* The same through to ESTABLISHED. */
 void talk_open(struct talk *talk, const struct packet *first);
 /* One more packet in either direction, with these TCP flags. */

@@ -275,7 +275,7 @@ size_t packet_build(const struct packet *p, uint8_t *out)
 	else if (p->proto == IPPROTO_UDP)
 		put_udp(&w, p);
 	for (int i = 0; i < p->payload; i++)
-		put8(&w, (uint8_t)(p->fill + i));
+		put8(&w, (uint8_t)(i == 0 ? p->fill >> 8 : p->fill + i - 1));
 	check = transport_check(p, l4, transport);
 	if (p->proto == IPPROTO_TCP) {
 		set16(l4 + 16, beside(check, p->wrong_check));

@@ -45,7 +45,7 @@ struct packet {
 	uint32_t seq;
 	uint32_t ack;
 	uint16_t payload; /* bytes */
-	uint8_t fill;	  /* first byte of the payload; the others count up */
+	uint16_t fill;	  /* first two bytes of the payload; the others count up */
 	uint16_t pad;	  /* bytes after the IP packet */
 
 	/* Lies: the frame is laid out as above, and then says something else. */

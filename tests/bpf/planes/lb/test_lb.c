@@ -40,8 +40,8 @@ int main(void)
 	world_open(NULL);
 	failed += test_lb_parse();
 	failed += test_lb_cut();
-	//	failed += test_lb_forward();
-	//	failed += test_lb_csum();
+	failed += test_lb_forward();
+	failed += test_lb_csum();
 	//	failed += test_lb_states();
 	//	failed += test_lb_ports();
 	//	failed += test_lb_halves();

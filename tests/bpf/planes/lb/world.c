@@ -397,8 +397,7 @@ void world_run_fast(uint32_t ifindex, const void *frame, size_t length, struct o
 	ret->length = opts.data_size_out;
 }
 
-/* Adds sign times what the counters hold. */
-static void read_counters(struct outcome *ret, int64_t sign)
+void world_counters(struct outcome *ret, int64_t sign)
 {
 	static struct lb_backend_count backend[MAX_CPUS];
 	static struct lb_count count[MAX_CPUS];
@@ -430,7 +429,7 @@ static void read_counters(struct outcome *ret, int64_t sign)
 void world_run(uint32_t ifindex, const void *frame, size_t length, struct outcome *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	read_counters(ret, -1);
+	world_counters(ret, -1);
 	world_run_fast(ifindex, frame, length, ret);
-	read_counters(ret, 1);
+	world_counters(ret, 1);
 }

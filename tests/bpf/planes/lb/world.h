@@ -109,6 +109,8 @@ struct outcome {
 };
 
 void world_run(uint32_t ifindex, const void *frame, size_t length, struct outcome *ret);
+/* Adds sign times what the counters hold. */
+void world_counters(struct outcome *ret, int64_t sign);
 /* The same without a look at the counters. */
 void world_run_fast(uint32_t ifindex, const void *frame, size_t length, struct outcome *ret);
 
