@@ -63,7 +63,8 @@ static void check_counters(const struct outcome *got, int counter, struct beside
 			   size_t received)
 {
 	for (int i = 0; i < LB_COUNTER_COUNT; i++) {
-		int64_t packets = (i == counter) + (i == beside.counter ? beside.count : 0);
+		int64_t packets = (i == counter) + (i == beside.other) +
+				  (i == beside.counter ? beside.count : 0);
 		int64_t bytes = i == counter ? (int64_t)received : 0;
 
 		if (got->packets[i] != packets)
@@ -75,7 +76,8 @@ static void check_counters(const struct outcome *got, int counter, struct beside
 	}
 }
 
-static void check_backends(const struct outcome *got, uint32_t row, bool reply, size_t received)
+static void check_backends(const struct outcome *got, uint32_t row, bool reply, int connections,
+			   size_t received)
 {
 	for (uint32_t i = 0; i < ROWS; i++) {
 		const struct lb_backend_count *count = &got->backends[i];
@@ -88,6 +90,9 @@ static void check_backends(const struct outcome *got, uint32_t row, bool reply, 
 			fail_msg("backend row %u: to %d/%d, from %d/%d packets/bytes", i,
 				 (int)count->to_packets, (int)count->to_bytes,
 				 (int)count->from_packets, (int)count->from_bytes);
+		if ((int)count->connections != (i == row ? connections : 0))
+			fail_msg("backend row %u: %d connections begun", i,
+				 (int)count->connections);
 	}
 }
 
@@ -100,7 +105,7 @@ void expect_frame_end(uint32_t ifindex, const uint8_t *frame, size_t length, uin
 	check_verdict(&got, verdict);
 	check_frame(&got, frame, length);
 	check_counters(&got, counter, beside, length);
-	check_backends(&got, ROW_NONE, false, 0);
+	check_backends(&got, ROW_NONE, false, 0, 0);
 }
 
 void expect_end_beside(uint32_t ifindex, const struct packet *p, uint32_t verdict, int counter,
@@ -129,7 +134,7 @@ static void expect_sent(uint32_t ifindex, const struct packet *in, uint32_t verd
 	check_verdict(&got, verdict);
 	check_frame(&got, frame, packet_build(out, frame));
 	check_counters(&got, counter, beside, received);
-	check_backends(&got, row, reply, received);
+	check_backends(&got, row, reply, beside.connections, received);
 }
 
 void expect_forward(uint32_t ifindex, const struct packet *in, uint32_t verdict,
@@ -230,7 +235,7 @@ void talk_begin(struct talk *talk, const struct packet *first, uint8_t flags, st
 	talk_begin_quietly(talk, first, flags);
 	world_counters(&got, 1);
 	check_counters(&got, LB_COUNTER_COUNT, beside, packet_build(&talk->client, frame));
-	check_backends(&got, talk->row, false, packet_build(&talk->client, frame));
+	check_backends(&got, talk->row, false, 1, packet_build(&talk->client, frame));
 }
 
 void talk_client(struct talk *talk, uint8_t flags, struct beside beside)

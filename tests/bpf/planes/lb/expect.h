@@ -11,10 +11,21 @@
 struct beside {
 	int counter; /* enum lb_counter, LB_COUNTER_COUNT: none */
 	int count;
+	int other; /* one more counter, or LB_COUNTER_COUNT */
+	int connections;
 };
-#define NOTHING	      ((struct beside){ LB_COUNTER_COUNT, 0 })
-#define ONE(name)     ((struct beside){ LB_##name, 1 })
-#define MANY(name, n) ((struct beside){ LB_##name, n })
+#define NOTHING	      ((struct beside){ LB_COUNTER_COUNT, 0, LB_COUNTER_COUNT, 0 })
+#define ONE(name)     ((struct beside){ LB_##name, 1, LB_COUNTER_COUNT, 0 })
+#define MANY(name, n) ((struct beside){ LB_##name, n, LB_COUNTER_COUNT, 0 })
+#define BOTH(a, b)    ((struct beside){ LB_##a, 1, LB_##b, 0 })
+/* The same, and a connection begins. */
+#define BEGUN(beside) beside_begun(beside)
+
+static inline struct beside beside_begun(struct beside beside)
+{
+	beside.connections = 1;
+	return beside;
+}
 
 /* p arrives at ifindex, and ends in verdict under counter, the frame as it was; no other counter
  * rises. */
@@ -43,7 +54,8 @@ struct talk {
 };
 
 /* The client's first packet goes to the usual backend of its family; the source port that Loom
- * chose is found in what came out, and everything else about that frame is checked. */
+ * chose is found in what came out, and everything else about that frame is checked.  A connection
+ * is counted, and what beside says. */
 void talk_begin(struct talk *talk, const struct packet *first, uint8_t first_flags,
 		struct beside beside);
 /* The same without a look at the counters. */

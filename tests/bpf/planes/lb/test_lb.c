@@ -42,7 +42,7 @@ int main(void)
 	failed += test_lb_cut();
 	failed += test_lb_forward();
 	failed += test_lb_csum();
-	//	failed += test_lb_states();
+	failed += test_lb_states();
 	//	failed += test_lb_ports();
 	//	failed += test_lb_halves();
 	//	failed += test_lb_backends();
