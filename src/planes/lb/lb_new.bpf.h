@@ -288,6 +288,8 @@ static __always_inline void prepare_reply(struct xdp_md *ctx, struct slow_path *
 	flow->flags = LB_FLOW_REPLY;
 	if (flow->state >= LB_STATE_ESTABLISHED)
 		flow->flags |= LB_FLOW_PICKED_UP;
+	if (flow->state == LB_STATE_FIN_WAIT)
+		flow->flags |= LB_FLOW_FIN_CLIENT;
 	flow->zero = 0;
 	flow->sport = p->dport;
 	flow->dport = p->sport;
