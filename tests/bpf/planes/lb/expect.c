@@ -165,7 +165,8 @@ static void talk_prepare(struct talk *talk, const struct packet *first, uint8_t 
 	*talk = (struct talk){ .client = *first, .client_side = world.lan };
 	talk->client.flags = flags;
 	talk->row = ipv6 ? ROW_BACKEND6 : ROW_BACKEND4;
-	talk->backend_side = backend.hop.ifindex;
+	/* Where the hop is unknown, routes lead to the other interface. */
+	talk->backend_side = backend.hop.ifindex ? backend.hop.ifindex : world.far;
 	talk->backend = *c;
 	talk->backend.dmac = MAC_BACKEND;
 	talk->backend.smac = MAC_LB;

@@ -45,7 +45,7 @@ int main(void)
 	failed += test_lb_states();
 	//	failed += test_lb_ports();
 	//	failed += test_lb_halves();
-	//	failed += test_lb_backends();
+	failed += test_lb_backends();
 	//	failed += test_lb_hops();
 	world_close();
 	//	failed += test_lb_special();

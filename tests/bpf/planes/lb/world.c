@@ -28,8 +28,7 @@ static struct ring_buffer *ring;
 static struct lb_event last_event;
 static int table_fds[LB_MAX_SERVICES];
 
-/* ip(8) is what an operator would use, too. */
-static void ip(const char *arguments)
+void world_ip(const char *arguments)
 {
 	char line[256];
 
@@ -40,13 +39,14 @@ static void ip(const char *arguments)
 void world_enter_namespace(void)
 {
 	must(unshare(CLONE_NEWNET) == 0);
-	ip("link set lo up");
-	ip("link add lan type veth peer name lan-peer");
-	ip("link add far type veth peer name far-peer");
-	ip("link set lan up");
-	ip("link set far up");
-	ip("link set lan-peer up");
-	ip("link set far-peer up");
+	world_ip("link set lo up");
+	world_ip("link add lan type veth peer name lan-peer");
+	world_ip("link add far type veth peer name far-peer");
+	world_ip("link set far address 02:00:00:00:00:01");
+	world_ip("link set lan up");
+	world_ip("link set far up");
+	world_ip("link set lan-peer up");
+	world_ip("link set far-peer up");
 	world.lan = if_nametoindex("lan");
 	world.far = if_nametoindex("far");
 }

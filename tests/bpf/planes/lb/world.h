@@ -69,6 +69,8 @@ extern struct world world;
 
 /* A namespace with two veth pairs, "lan" and "far"; gone with the process. */
 void world_enter_namespace(void);
+/* ip(8) in the namespace: what an operator would type. */
+void world_ip(const char *arguments);
 /* specialise may set constants and sizes before the program is loaded. */
 void world_open(void (*specialise)(struct lb_bpf *bpf));
 void world_close(void);
