@@ -44,7 +44,8 @@ static __always_inline int flow_revise(struct xdp_md *ctx, bool ipv6, const stru
 		flow->generation = 0; /* asked again until user space knows better */
 		return hop_from_fib(ctx, ipv6, p, flow);
 	}
-	if (same && backend->state == LB_BACKEND_CUT && p->proto == IPPROTO_TCP)
+	if (same && backend->state == LB_BACKEND_CUT && p->proto == IPPROTO_TCP &&
+	    !client_begins(p, flow))
 		return FLOW_CUT;
 	if (flow->flags & LB_FLOW_REPLY)
 		return drop(ctx, LB_FLOW_ENDED);
