@@ -79,6 +79,8 @@ static void check_counters(const struct outcome *got, int counter, struct beside
 static void check_backends(const struct outcome *got, uint32_t row, bool reply, int connections,
 			   size_t received)
 {
+	int begun = 0;
+
 	for (uint32_t i = 0; i < ROWS; i++) {
 		const struct lb_backend_count *count = &got->backends[i];
 		bool to = i == row && row && !reply;
@@ -90,10 +92,12 @@ static void check_backends(const struct outcome *got, uint32_t row, bool reply, 
 			fail_msg("backend row %u: to %d/%d, from %d/%d packets/bytes", i,
 				 (int)count->to_packets, (int)count->to_bytes,
 				 (int)count->from_packets, (int)count->from_bytes);
-		if ((int)count->connections != (i == row ? connections : 0))
-			fail_msg("backend row %u: %d connections begun", i,
-				 (int)count->connections);
+		begun += (int)count->connections;
+		if (row && i != row && count->connections)
+			fail_msg("a connection of backend row %u began", i);
 	}
+	if (begun != connections)
+		fail_msg("%d connections began, expected %d", begun, connections);
 }
 
 void expect_frame_end(uint32_t ifindex, const uint8_t *frame, size_t length, uint32_t verdict,
@@ -105,7 +109,7 @@ void expect_frame_end(uint32_t ifindex, const uint8_t *frame, size_t length, uin
 	check_verdict(&got, verdict);
 	check_frame(&got, frame, length);
 	check_counters(&got, counter, beside, length);
-	check_backends(&got, ROW_NONE, false, 0, 0);
+	check_backends(&got, ROW_NONE, false, beside.connections, 0);
 }
 
 void expect_end_beside(uint32_t ifindex, const struct packet *p, uint32_t verdict, int counter,

@@ -46,7 +46,7 @@ int main(void)
 	//	failed += test_lb_ports();
 	failed += test_lb_halves();
 	failed += test_lb_backends();
-	//	failed += test_lb_hops();
+	failed += test_lb_hops();
 	world_close();
 	//	failed += test_lb_special();
 	return failed != 0;
