@@ -131,7 +131,12 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, const struc
 		return ipv6 ? lb_reset_client6(ctx) : lb_reset_client4(ctx);
 	if (r != FLOW_NEW)
 		return r;
-	return ipv6 ? lb_new_flow6(ctx) : lb_new_flow4(ctx);
+	r = ipv6 ? lb_new_flow6(ctx) : lb_new_flow4(ctx);
+	if (r != FLOW_GO || slow->backend.hop.ifindex)
+		return r;
+	/* User space does not know the way: this looks it up in the FIB. */
+	r = ipv6 ? lb_check_flow6(ctx) : lb_check_flow4(ctx);
+	return r > FLOW_GO ? drop(ctx, LB_FLOW_ENDED) : r; /* its backend went just now */
 }
 
 /* Sends the rewritten frame and counts it. */
