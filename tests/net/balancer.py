@@ -1,4 +1,5 @@
 """What stands in the middle: loomd, or nftables where only the rest is to be proven."""
+import contextlib
 import http.client
 import json
 import os
@@ -6,9 +7,10 @@ import pathlib
 import re
 import signal
 import socket
+import sys
 
-from lab import HERE, LabError, VIP4, VIP6, run, url_host
-from peers import DNS_PORT, HTTP_PORT
+from lab import HERE, Lab, LabError, Topology, VIP4, VIP6, run, until, url_host
+from peers import DNS_PORT, HTTP_PORT, Nginx, Unbound
 
 BUILD = pathlib.Path(os.environ.get("LOOM_BUILD", "build"))
 if not BUILD.is_absolute():
@@ -183,3 +185,42 @@ def family(address):
 
 def url(address, path="/", port=80):
     return f"http://{url_host(address)}:{port}{path}"
+
+
+class Setup:
+    """A topology with servers on every backend and loomd serving: what most tests start from."""
+
+    def __init__(self, lab, backends=3, one_armed=False, nat="full", services=None, dns_servers=True, **ebpf):
+        self.lab = lab
+        self.topo = Topology(lab, backends, one_armed)
+        self.client, self.lb, self.hosts = self.topo.client, self.topo.lb, self.topo.backends
+        self.nginx = {host.short: Nginx(host) for host in self.hosts}
+        self.unbound = {host.short: Unbound(host) for host in self.hosts} if dns_servers else {}
+        if services is None:
+            services = [web(self.hosts, nat)] + ([dns(self.hosts, nat)] if dns_servers else [])
+        self.loom = Loom(self.topo, services, **ebpf).start()
+        self.settled()
+
+    def settled(self):
+        """Returns when every backend's next hop is known."""
+        until("next hops of all backends", lambda: all(
+            row["next_hop"]["state"] == "resolved" for row in self.loom.api("GET", "/ebpf/backends")["backends"]))
+
+    def reset(self):
+        """Back to the configuration, as it was at first."""
+        if self.loom.process is None:
+            self.loom.start()
+        self.loom.write()
+        self.loom.api("POST", "/config/reload?reset=true")
+        self.settled()
+
+
+@contextlib.contextmanager
+def serving(**kwargs):
+    with Lab() as lab:
+        try:
+            yield Setup(lab, **kwargs)
+        except BaseException:
+            # A lab that does not come up takes its logs with it.
+            sys.stderr.write(lab.logs() + "\n")
+            raise

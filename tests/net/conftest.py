@@ -24,6 +24,6 @@ def pytest_sessionstart(session):
 def pytest_runtest_makereport(item):
     outcome = yield
     report = outcome.get_result()
-    topo = getattr(item, "funcargs", {}).get("topo")
+    topo = getattr(item, "funcargs", {}).get("net") or getattr(item, "funcargs", {}).get("topo")
     if report.failed and topo is not None:
         report.sections.append(("programs of the lab", topo.lab.logs()))
