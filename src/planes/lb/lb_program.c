@@ -46,6 +46,21 @@ bool lb_features_equal(const struct lb_features *a, const struct lb_features *b)
 	       a->nat_full == b->nat_full && a->nat_destination == b->nat_destination;
 }
 
+uint32_t lb_touch_ticks(const struct lb *lb)
+{
+	const struct config_tcp_timeouts *tcp = &lb->options.config->tcp;
+	uint64_t least = lb->options.config->timeout_ns;
+	const uint64_t others[] = { tcp->established_ns, tcp->syn_sent_ns, tcp->syn_recv_ns,
+				    tcp->fin_wait_ns, tcp->time_wait_ns };
+	uint64_t ticks;
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (others[i] < least)
+			least = others[i];
+	ticks = (least / 4) >> LB_TICK_SHIFT;
+	return ticks < 1 ? 1 : ticks > 8 ? 8 : (uint32_t)ticks;
+}
+
 /* Table entries for max_connections: NAT takes two each. */
 static uint32_t conn_entries(const struct lb *lb, bool used)
 {
@@ -148,6 +163,7 @@ static void specialise(const struct lb *lb, struct lb_bpf *bpf, const struct lb_
 	bpf->rodata->lb_const_nat_destination = features->nat_destination;
 	bpf->rodata->lb_const_port_first = lb->options.port_first;
 	bpf->rodata->lb_const_port_last = lb->options.port_last;
+	bpf->rodata->lb_const_touch_ticks = lb_touch_ticks(lb);
 	bpf->rodata->lb_const_coarse_clock =
 		libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_ktime_get_coarse_ns, NULL) == 1;
 }
