@@ -157,7 +157,10 @@ static __always_inline int claim_port(struct xdp_md *ctx, const bool ipv6, __u32
 
 	if (!nf)
 		return REFUSED;
-	if (!source_candidate(nf, i) || host_has_socket(ctx, &nf->key, ipv6))
+	if (!source_candidate(nf, i))
+		return TAKEN;
+	/* Under destination NAT answers go to the client's address, where no socket of ours is. */
+	if (nf->nat == LB_NAT_FULL && host_has_socket(ctx, &nf->key, ipv6))
 		return TAKEN;
 	if (conns_put(ipv6, nf, &nf->key, BPF_NOEXIST) == 0)
 		return CLAIMED;
