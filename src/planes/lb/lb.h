@@ -42,6 +42,10 @@ struct lb_options {
 int lb_open(struct lb **ret, const struct lb_options *options, const struct model *model,
 	    struct err *err);
 
+/* A new configuration (borrowed from now on): timeouts and interfaces count from the next sweep and
+ * lb_attach, sizes of maps stay what they are. */
+void lb_set_config(struct lb *lb, const struct config_ebpf *config);
+
 /* Were pinned maps taken over (true) or made (false)? */
 bool lb_adopted(const struct lb *lb);
 
@@ -79,6 +83,8 @@ bool lb_sweep_step(struct lb *lb);
  * connection of backend id that still lives. */
 bool lb_backend_idle(const struct lb *lb, uint32_t id, uint64_t since);
 uint64_t lb_sweep_passes(const struct lb *lb);
+/* How long the last complete pass took, pauses included. */
+uint64_t lb_sweep_duration_ns(const struct lb *lb);
 
 /* A descriptor (or -errno) that is readable when the program has something to say; lb_events_read
  * handles it (-errno if the ring is broken).  True in *ret_sweep: a sweep should start at once. */

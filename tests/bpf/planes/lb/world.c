@@ -358,12 +358,13 @@ bool flow_remove(const struct packet *p)
 	return bpf_map_delete_elem(fd, &key) == 0;
 }
 
-void flow_age(const struct packet *p, uint32_t seconds)
+void flow_age(const struct packet *p, uint32_t ticks)
 {
 	struct lb_flow flow;
 
 	must(flow_read(p, &flow));
-	flow.last_seen_ns -= seconds * 1000000000ull;
+	flow.seen -= ticks;
+	flow.touched -= ticks;
 	flow_write(p, &flow);
 }
 
