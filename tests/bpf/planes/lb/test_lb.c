@@ -48,6 +48,6 @@ int main(void)
 	failed += test_lb_hops();
 	world_close();
 	failed += test_lb_ports();
-	//	failed += test_lb_special();
+	failed += test_lb_special();
 	return failed != 0;
 }
