@@ -100,6 +100,8 @@ bool flow_remove(const struct packet *p);
 /* As if nothing had come for so many seconds. */
 void flow_age(const struct packet *p, uint32_t ticks);
 uint32_t flow_count(void);
+/* Every entry gets this state, and these flags beside those it has. */
+void flow_set_all(enum lb_state state, uint8_t flags);
 
 struct outcome {
 	uint32_t verdict;
