@@ -143,8 +143,8 @@ class Lab:
         self.settings.append((path, old))
         path.write_text(str(value))
 
-    def bpffs(self):
-        path = self.tmp / "bpf"
+    def bpffs(self, name):
+        path = self.tmp / f"{name}-bpf"
         path.mkdir()
         sh("mount", "-t", "bpf", "bpf", str(path))
         self.mounts.append(path)

@@ -1,16 +1,21 @@
 """Packets per second through a balancer on one CPU."""
 import json
 
+from . import balancers
+from .lab import sh
+
 CLIENTS = "10.128.0.0"
-BACKENDS = 64
-CONNTRACK_ROOM = 2
+BACKENDS = [f"10.2.0.{i}" for i in range(1, 65)]
+VIP, VIP_PORT, BACKEND_PORT = "10.0.0.1", 80, 8080
+ROUTED = "10.3.0.1"
+CONNECTIONS = 4 << 20   # Loom's table: two entries a connection, and LRU wants room
 
 
 class Path:
     """Generator, balancer and receiver: three namespaces of their own for every balancer compared, so that
     nothing has to be set up anew between rounds."""
-    vip, vip_port, receive_port = "10.0.0.1", 80, 8080
-    balancer_program = ()
+    vip, receive_port = VIP, BACKEND_PORT
+    stateful = True
 
     def __init__(self, lab, tools, name):
         self.lab, self.tools, self.name = lab, tools, name
@@ -18,54 +23,61 @@ class Path:
         lab.veth(self.gen, "gen0", "10.0.0.2/24", self.lb, "lb0", "10.0.0.1/24")
         lab.veth(self.lb, "lb1", "10.1.0.1/24", self.be, "be0", "10.1.0.2/24")
         lab.sysctl(self.lb, "net.ipv4.ip_forward=1")
-        self.lb_mac, self.be_mac = lab.mac(self.lb, "lb0"), lab.mac(self.be, "be0")
-        lab.ip(self.lb, "route add 10.2.0.0/24 via 10.1.0.2", "route add 10.3.0.0/24 via 10.1.0.2",
-               "route add 10.128.0.0/9 via 10.0.0.2",
-               f"neigh replace 10.1.0.2 lladdr {self.be_mac} dev lb1 nud permanent",
-               f"neigh replace 10.0.0.2 lladdr {lab.mac(self.gen, 'gen0')} dev lb0 nud permanent")
+        self.lb_mac = lab.mac(self.lb, "lb0")
+        lab.ip(self.lb, f"neigh replace 10.1.0.2 lladdr {lab.mac(self.be, 'be0')} dev lb1 nud permanent",
+               f"neigh replace 10.0.0.2 lladdr {lab.mac(self.gen, 'gen0')} dev lb0 nud permanent",
+               "route add 10.2.0.0/24 via 10.1.0.2", "route add 10.3.0.0/24 via 10.1.0.2",
+               "route add 10.128.0.0/9 via 10.0.0.2")
         lab.ip(self.be, "route add default via 10.1.0.1")
+        self.site = balancers.Site(self.lb, "lb0", "lb1", [
+            balancers.Service(proto, VIP, VIP_PORT, BACKENDS, BACKEND_PORT, proto) for proto in ("tcp", "udp")])
         self.set_up()
 
     def set_up(self):
         pass
 
-    def blast(self, flows, seconds, warm_up=0, udp=False, cpu=1):
+    def program(self):
+        """What bench-blast has to attach in the balancer's place."""
+        return ["--pass", f"{self.lb}:lb0"]
+
+    def blast(self, flows, seconds, cpu, warm_up=0, udp=False):
         args = [str(self.tools / "bench-blast"), "--from", f"{self.gen}:gen0", "--to", f"{self.be}:be0",
-                "--next-mac", self.lb_mac, "--vip", self.vip, "--vip-port", str(self.vip_port),
+                "--next-mac", self.lb_mac, "--vip", self.vip, "--vip-port", str(VIP_PORT),
                 "--receive-port", str(self.receive_port), "--client", CLIENTS, "--flows", str(flows),
                 "--cpu", str(cpu), "--seconds", str(seconds), "--warm-up", str(warm_up)]
-        args += ["--udp"] if udp else []
-        args += self.program()
-        from .lab import sh
-        return json.loads(sh(*args, timeout=120))
-
-    def program(self):
-        return ["--pass", f"{self.lb}:lb0"]
+        result = json.loads(sh(*args, *self.program(), *(["--udp"] if udp else []), timeout=120))
+        result["mpps"] = result["received"] / result["cpu_seconds"] / 1e6
+        result["mpps_clock"] = result["received"] / result["seconds"] / 1e6
+        return result
 
 
 class Forward(Path):
-    """A stateless program: other link-layer addresses, and out."""
-    receive_port = 80
+    label = "stateless XDP forward (floor)"
+    receive_port = VIP_PORT
+    stateful = False
 
     def program(self):
         return ["--forward", f"{self.lb}:lb0", "--out", f"{self.lb}:lb1"]
 
 
 class Routing(Path):
-    """The kernel forwards, nothing is balanced."""
-    vip, receive_port = "10.3.0.1", 80
+    label = "kernel routing, nothing balanced"
+    vip, receive_port = ROUTED, VIP_PORT
+    stateful = False
 
 
 class Nftables(Path):
-    """DNAT to one of the backends, masqueraded."""
+    label = "nftables DNAT + masquerade"
 
     def set_up(self):
-        # The machine's limit holds for a namespace as well; newer kernels have one for each.
-        self.lab.run(self.lb, "sysctl", "-qw", f"net.netfilter.nf_conntrack_max={self.lab.conntrack_max}", check=False)
-        rows = ", ".join(f"{i} : 10.2.0.{i + 1} . 8080" for i in range(BACKENDS))
-        rules = "table ip bench {\n"
-        rules += " chain before { type nat hook prerouting priority dstnat;\n"
-        for proto in ("tcp", "udp"):
-            rules += f"  ip daddr {self.vip} {proto} dport {self.vip_port} dnat ip addr . port to numgen inc mod {BACKENDS} map {{ {rows} }}\n"
-        rules += " }\n chain after { type nat hook postrouting priority srcnat;\n  oifname lb1 masquerade\n }\n}\n"
-        self.lab.run(self.lb, "nft", "-f", "-", stdin=rules)
+        balancers.nftables(self.lab, self.site)
+
+
+class Loom(Path):
+    label = "Loom, native, full NAT"
+
+    def set_up(self):
+        balancers.loom(self.lab, self.site, self.lab.loomd, CONNECTIONS)
+
+    def program(self):
+        return []
