@@ -16,7 +16,7 @@
 #define LB_MAX_SOURCES	  256
 #define LB_MAX_INTERFACES 16
 #define LB_PORT_WORDS	  1024 /* 65,536 bits */
-#define LB_NO_BACKEND	  0    /* in a slot table; row 0 of lb_backends is never used */
+#define LB_SLOT_EMPTY	  0    /* in a slot table; row 0 of lb_backends is never used */
 
 /* Index of a protocol in the port sets. */
 enum lb_proto {
@@ -25,12 +25,18 @@ enum lb_proto {
 	LB_PROTOS,
 };
 
+/* An address as the maps hold it: IPv6, or IPv4 as ::ffff:a.b.c.d. */
+struct lb_addr {
+	__be32 word[4];
+};
+ABI_SIZE(struct lb_addr, 16);
+
 /* How to hand a frame to the next station. */
 struct lb_hop {
 	__u8 dmac[6];
 	__u8 smac[6];
 	__u32 ifindex; /* where to send from; 0: unknown, ask the FIB */
-	__be16 tci[2]; /* VLAN tags, outer first; only the first `tags` count */
+	__be16 tci[2]; /* VLAN tags, outer first; how many: the tags byte beside the hop */
 };
 ABI_SIZE(struct lb_hop, 20);
 
@@ -77,8 +83,6 @@ enum lb_flow_flags {
 	LB_FLOW_FIN_BACKEND = 1 << 2,  /* the backend has sent its FIN */
 	LB_FLOW_CLIENT_FIRST = 1 << 3, /* the client closed first: the backend keeps no TIME_WAIT */
 	LB_FLOW_PICKED_UP = 1 << 4,    /* began with neither SYN nor known state */
-	LB_FLOW_TAGS_SHIFT =
-		5, /* bits 5 and 6: number of VLAN tags of hop; bit 7: outer is 802.1ad */
 };
 
 /* What both families share of a connection entry. */
@@ -87,9 +91,10 @@ struct lb_flow {
 	__u32 generation;   /* lb_control.generation this entry was last checked against */
 	__u32 backend;	    /* row of lb_backends */
 	struct lb_hop hop;
-	__u8 state;	   /* enum lb_state */
-	__u8 flags;	   /* enum lb_flow_flags */
-	__u16 service;	   /* row of lb_tables */
+	__u8 state; /* enum lb_state */
+	__u8 flags; /* enum lb_flow_flags */
+	__u8 tags;  /* LB_TAGS_* of hop */
+	__u8 zero;
 	__u32 incarnation; /* of the backend row: rows are used again */
 	__be16 sport;
 	__be16 dport;
@@ -100,9 +105,8 @@ struct lb_conn4 {
 	struct lb_flow flow;
 	__be32 saddr;
 	__be32 daddr;
-	__u16 ip_delta;	 /* one's complement sum to add to the header checksum, TTL included (RFC
-			    1624) */
-	__u16 l4_delta;	 /* the same for TCP's or UDP's */
+	__u16 ip_delta;	 /* to add to the header checksum, TTL included: RFC 1624 */
+	__u16 l4_delta;	 /* to add to TCP's or UDP's */
 	__u32 created_s; /* CLOCK_MONOTONIC */
 };
 ABI_SIZE(struct lb_conn4, 64);
@@ -160,14 +164,8 @@ struct lb_backend {
 };
 ABI_SIZE(struct lb_backend, 56);
 
-/* lb_reals: hash; who may answer.  Value: row of lb_backends. */
-struct lb_real_key {
-	__be32 addr[4];
-	__be16 port;
-	__u8 proto;
-	__u8 zero;
-};
-ABI_SIZE(struct lb_real_key, 20);
+/* lb_reals: hash; who may answer.  Key: struct lb_service_key of the backend; value: its row of
+ * lb_backends. */
 
 /* lb_ports: one element.  The first question about any packet. */
 struct lb_ports {

@@ -1,0 +1,259 @@
+/* lb.bpf.c - the load balancer's XDP program: cheapest rejection first (ARCHITECTURE.md, "The load
+ * balancer"). */
+#include "lb_flow.bpf.h"
+#include "lb_hop.bpf.h"
+#include "lb_new.bpf.h"
+#include "lb_reset.bpf.h"
+
+/* Could this be ours?  One bit says no for most of what is not. */
+static __always_inline bool ports_match(const struct packet *p)
+{
+	__u32 proto = p->proto == IPPROTO_TCP ? LB_TCP : LB_UDP;
+	__u16 dport = bpf_ntohs(p->dport);
+	__u16 sport = bpf_ntohs(p->sport);
+	const struct lb_ports *ports;
+	__u32 zero = 0;
+
+	ports = bpf_map_lookup_elem(&lb_ports, &zero);
+	if (!ports)
+		return false;
+	if (ports->to[proto][dport / 64] >> (dport % 64) & 1)
+		return true;
+	return lb_const_nat_destination && ports->from[proto][sport / 64] >> (sport % 64) & 1;
+}
+
+/* Lets the packet's entry notice what the control plane changed: is its backend still there, and
+ * where?  Returns a flow_verdict (FLOW_NEW: both halves are gone), or the packet's verdict. */
+static __always_inline int flow_revise(struct xdp_md *ctx, bool ipv6, const struct packet *p,
+				       struct lb_flow *flow, __u32 generation)
+{
+	const struct lb_backend *backend;
+	bool same;
+	__u32 row = flow->backend;
+
+	backend = bpf_map_lookup_elem(&lb_backends, &row);
+	same = backend && backend->incarnation == flow->incarnation;
+	if (same && backend->state == LB_BACKEND_ACTIVE) {
+		if (!(flow->flags & LB_FLOW_REPLY)) {
+			flow->hop = backend->hop;
+			flow->tags = backend->tags;
+		}
+		flow->generation = generation;
+		if (flow->hop.ifindex)
+			return FLOW_GO;
+		flow->generation = 0; /* asked again until user space knows better */
+		return hop_from_fib(ctx, ipv6, p, flow);
+	}
+	if (same && backend->state == LB_BACKEND_CUT && p->proto == IPPROTO_TCP)
+		return FLOW_CUT;
+	if (flow->flags & LB_FLOW_REPLY)
+		return drop(ctx, LB_FLOW_ENDED);
+	flow_forget(ipv6, p, flow);
+	count_event(LB_RESELECTED);
+	return FLOW_NEW;
+}
+
+/* Everything about an established packet's entry that is not the common case. */
+static __always_inline int check_flow(struct xdp_md *ctx, const bool ipv6)
+{
+	struct slow_path *slow = slow_path();
+	const struct lb_control *control;
+	struct lb_flow *flow;
+	struct lb_key6 key;
+	__u32 zero = 0;
+	int r;
+
+	control = bpf_map_lookup_elem(&lb_control, &zero);
+	if (!slow || !control)
+		return XDP_PASS;
+	key_of_packet(&key, &slow->p);
+	flow = conns_find(ipv6, &key);
+	if (!flow)
+		return FLOW_NEW;
+	if (flow->generation != control->generation) {
+		r = flow_revise(ctx, ipv6, &slow->p, flow, control->generation);
+		if (r != FLOW_GO)
+			return r;
+	}
+	if (slow->p.proto == IPPROTO_TCP) {
+		r = flow_transition(ipv6, &slow->p, flow);
+		if (r != FLOW_GO)
+			return r;
+	}
+	if (slow->p.now_ns - flow->last_seen_ns >= LB_TOUCH_NS)
+		flow_touch(ctx, ipv6, slow, flow);
+	return FLOW_GO;
+}
+
+__noinline int lb_check_flow4(struct xdp_md *ctx)
+{
+	return check_flow(ctx, false);
+}
+
+__noinline int lb_check_flow6(struct xdp_md *ctx)
+{
+	return check_flow(ctx, true);
+}
+
+/* Is this a packet of an established flow with nothing to decide or to note? */
+static __always_inline bool flow_is_plain(const struct packet *p, const struct lb_flow *flow)
+{
+	const struct lb_control *control;
+	__u32 zero = 0;
+
+	control = bpf_map_lookup_elem(&lb_control, &zero);
+	if (!control || flow->generation != control->generation)
+		return false;
+	if (p->proto == IPPROTO_TCP &&
+	    (flow->state != LB_STATE_ESTABLISHED || p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)))
+		return false;
+	return p->now_ns - flow->last_seen_ns < LB_TOUCH_NS;
+}
+
+/* An entry was found, and the packet may change it, or there is none and it may begin a flow.
+ * Returns FLOW_GO or a verdict. */
+static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, const struct packet *p,
+				      bool found)
+{
+	struct slow_path *slow = slow_path();
+	int r = FLOW_NEW;
+
+	if (!slow)
+		return XDP_PASS;
+	slow->p = *p;
+	if (found)
+		r = p->truncated ? drop(ctx, LB_MALFORMED)
+		    : ipv6	 ? lb_check_flow6(ctx)
+				 : lb_check_flow4(ctx);
+	if (r == FLOW_CUT)
+		return ipv6 ? lb_reset_client6(ctx) : lb_reset_client4(ctx);
+	if (r != FLOW_NEW)
+		return r;
+	return ipv6 ? lb_new_flow6(ctx) : lb_new_flow4(ctx);
+}
+
+/* Sends the rewritten frame and counts it. */
+static __always_inline int forward(struct xdp_md *ctx, const struct packet *p,
+				   const struct lb_flow *flow)
+{
+	__u64 length = frame_length(ctx);
+	int verdict = send_to_hop(ctx, &flow->hop, flow->tags, p->tags);
+
+	if (verdict < 0)
+		return drop(ctx, LB_TX_ERROR);
+	count_forward(flow->backend, flow->flags & LB_FLOW_REPLY, length);
+	return verdict;
+}
+
+static __always_inline int forward_ipv4(struct xdp_md *ctx, const struct packet *p,
+					const struct lb_conn4 *conn)
+{
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + (p->l3 & 0x3f);
+	void *l4 = data + (p->l4 & 0xfff);
+
+	if ((void *)(ip + 1) > end)
+		return drop(ctx, LB_MALFORMED);
+	if (ip->ttl <= 1)
+		return drop(ctx, LB_TTL_EXPIRED);
+	if (!rewrite_transport(l4, end, p->proto, &conn->flow, conn->l4_delta))
+		return drop(ctx, LB_MALFORMED);
+	ip->ttl--;
+	ip->saddr = conn->saddr;
+	ip->daddr = conn->daddr;
+	ip->check = csum_apply(ip->check, conn->ip_delta);
+	return forward(ctx, p, &conn->flow);
+}
+
+static __always_inline int forward_ipv6(struct xdp_md *ctx, const struct packet *p,
+					const struct lb_conn6 *conn)
+{
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	struct ipv6hdr *ip = data + (p->l3 & 0x3f);
+	void *l4 = data + (p->l4 & 0xfff);
+
+	if ((void *)(ip + 1) > end)
+		return drop(ctx, LB_MALFORMED);
+	if (ip->hop_limit <= 1)
+		return drop(ctx, LB_TTL_EXPIRED);
+	if (!rewrite_transport(l4, end, p->proto, &conn->flow, conn->l4_delta))
+		return drop(ctx, LB_MALFORMED);
+	ip->hop_limit--;
+	__builtin_memcpy(&ip->saddr, conn->saddr, sizeof(conn->saddr));
+	__builtin_memcpy(&ip->daddr, conn->daddr, sizeof(conn->daddr));
+	return forward(ctx, p, &conn->flow);
+}
+
+static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
+{
+	struct lb_key4 key = {};
+	struct lb_conn4 *conn;
+	int r;
+
+	r = parse_ipv4((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
+	if (r >= 0)
+		return pass(ctx, r);
+	if (!ports_match(p))
+		return pass(ctx, LB_NOT_OURS);
+	p->now_ns = clock_ns();
+	key.saddr = p->saddr[3];
+	key.daddr = p->daddr[3];
+	key.sport = p->sport;
+	key.dport = p->dport;
+	key.proto = p->proto;
+	conn = bpf_map_lookup_elem(&lb_conns4, &key);
+	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {
+		addr_map_v4(p->saddr);
+		addr_map_v4(p->daddr);
+		r = slow_start(ctx, false, p, conn);
+		if (r != FLOW_GO)
+			return r;
+		conn = bpf_map_lookup_elem(&lb_conns4, &key);
+		if (!conn)
+			return drop(ctx, LB_MAP_FULL);
+	}
+	return forward_ipv4(ctx, p, conn);
+}
+
+static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
+{
+	struct lb_key6 key;
+	struct lb_conn6 *conn;
+	int r;
+
+	r = parse_ipv6((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
+	if (r >= 0)
+		return pass(ctx, r);
+	if (!ports_match(p))
+		return pass(ctx, LB_NOT_OURS);
+	p->now_ns = clock_ns();
+	key_of_packet(&key, p);
+	conn = bpf_map_lookup_elem(&lb_conns6, &key);
+	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {
+		r = slow_start(ctx, true, p, conn);
+		if (r != FLOW_GO)
+			return r;
+		conn = bpf_map_lookup_elem(&lb_conns6, &key);
+		if (!conn)
+			return drop(ctx, LB_MAP_FULL);
+	}
+	return forward_ipv6(ctx, p, conn);
+}
+
+SEC("xdp")
+int lb_main(struct xdp_md *ctx)
+{
+	struct packet p;
+	__be16 type;
+
+	type = parse_ethernet((void *)(long)ctx->data, (void *)(long)ctx->data_end, &p);
+	if (lb_const_ipv4 && type == bpf_htons(ETH_P_IP))
+		return balance_ipv4(ctx, &p);
+	if (lb_const_ipv6 && type == bpf_htons(ETH_P_IPV6))
+		return balance_ipv6(ctx, &p);
+	return pass(ctx, LB_NOT_IP);
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,323 @@
+/* lb_flow.bpf.h - connection entries: finding, pairing, ageing, TCP states.
+ *
+ * A connection under NAT has two entries, one per direction, and each holds enough to rebuild the
+ * other: what the one arrives as is what the other becomes, turned round.  Everything here works on
+ * the IPv6 form of keys and narrows it at the map; only the path of established flows (lb.bpf.c)
+ * knows both families. */
+#ifndef LB_FLOW_BPF_H
+#define LB_FLOW_BPF_H
+
+#include "lb_count.bpf.h"
+#include "lb_rewrite.bpf.h"
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+/* Entries note their last use once in this time; then they also look after their other half. */
+#define LB_TOUCH_NS 1000000000ull
+#define NS_PER_S    1000000000ull
+
+/* What the slow paths work on.  It lies in a map because they are global functions: the verifier
+ * judges each of them once, not once per path that leads there, and on Linux 5.10 such functions
+ * take no pointers. */
+struct slow_path {
+	struct packet p;
+	struct lb_key6
+		key; /* of the entry being written: the backend's direction of a new flow ... */
+	struct lb_conn6 conn;  /* ... and what it becomes */
+	struct lb_conn4 conn4; /* conn, narrowed */
+	/* Of a new flow: */
+	struct lb_backend backend;
+	__u32 row; /* of backend */
+	__u32 nat;
+	__u64 hash;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct slow_path);
+} lb_slow_path SEC(".maps");
+
+/* Internal verdicts, beside XDP's. */
+enum flow_verdict {
+	FLOW_GO = 100, /* forward by the entry */
+	FLOW_NEW,      /* there is no entry (any more): select a backend */
+	FLOW_CUT,      /* its backend was cut off: reset the client */
+};
+
+static __always_inline __u64 clock_ns(void)
+{
+	return lb_const_coarse_clock ? bpf_ktime_get_coarse_ns() : bpf_ktime_get_ns();
+}
+
+static __always_inline struct slow_path *slow_path(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&lb_slow_path, &zero);
+}
+
+static __always_inline void addr_copy(__be32 *to, const __be32 *from)
+{
+	to[0] = from[0];
+	to[1] = from[1];
+	to[2] = from[2];
+	to[3] = from[3];
+}
+
+static __always_inline bool addr_same(const __be32 *a, const __be32 *b)
+{
+	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
+}
+
+static __always_inline void addr_map_v4(__be32 *addr)
+{
+	addr[0] = 0;
+	addr[1] = 0;
+	addr[2] = bpf_htonl(0xffff);
+}
+
+static __always_inline void key_of_packet(struct lb_key6 *key, const struct packet *p)
+{
+	addr_copy(key->saddr, p->saddr);
+	addr_copy(key->daddr, p->daddr);
+	key->sport = p->sport;
+	key->dport = p->dport;
+	key->proto = p->proto;
+	__builtin_memset(key->zero, 0, sizeof(key->zero));
+}
+
+static __always_inline void key_narrow(struct lb_key4 *narrow, const struct lb_key6 *key)
+{
+	narrow->saddr = key->saddr[3];
+	narrow->daddr = key->daddr[3];
+	narrow->sport = key->sport;
+	narrow->dport = key->dport;
+	narrow->proto = key->proto;
+	__builtin_memset(narrow->zero, 0, sizeof(narrow->zero));
+}
+
+static __always_inline struct lb_flow *conns_find(bool ipv6, const struct lb_key6 *key)
+{
+	struct lb_key4 narrow;
+
+	if (ipv6)
+		return bpf_map_lookup_elem(&lb_conns6, key);
+	key_narrow(&narrow, key);
+	return bpf_map_lookup_elem(&lb_conns4, &narrow);
+}
+
+static __always_inline void conns_delete(bool ipv6, const struct lb_key6 *key)
+{
+	struct lb_key4 narrow;
+
+	if (ipv6) {
+		bpf_map_delete_elem(&lb_conns6, key);
+		return;
+	}
+	key_narrow(&narrow, key);
+	bpf_map_delete_elem(&lb_conns4, &narrow);
+}
+
+/* Sums of an entry's rewriting, from what the packet is (key) and becomes. */
+static __always_inline __u32 delta_of_ports(const struct lb_key6 *key, const struct lb_flow *flow)
+{
+	return csum_diff16(key->sport, flow->sport) + csum_diff16(key->dport, flow->dport);
+}
+
+/* Puts the entry that turns key into slow->conn, which holds addresses, ports and the flow. Returns
+ * the map's error. */
+static __always_inline long conns_put(bool ipv6, struct slow_path *slow, const struct lb_key6 *key,
+				      __u64 map_flags)
+{
+	struct lb_conn6 *conn = &slow->conn;
+	struct lb_conn4 *conn4 = &slow->conn4;
+	__u32 sum = 0;
+
+	if (ipv6) {
+		for (int i = 0; i < 4; i++) {
+			sum += csum_diff32(key->saddr[i], conn->saddr[i]);
+			sum += csum_diff32(key->daddr[i], conn->daddr[i]);
+		}
+		conn->zero = 0;
+		conn->l4_delta = csum_fold(sum + delta_of_ports(key, &conn->flow));
+		return bpf_map_update_elem(&lb_conns6, key, conn, map_flags);
+	} else {
+		struct lb_key4 narrow;
+
+		sum = csum_diff32(key->saddr[3], conn->saddr[3]) +
+		      csum_diff32(key->daddr[3], conn->daddr[3]);
+		conn4->flow = conn->flow;
+		conn4->saddr = conn->saddr[3];
+		conn4->daddr = conn->daddr[3];
+		conn4->ip_delta = csum_fold(sum + CSUM_TTL_DELTA);
+		conn4->l4_delta = csum_fold(sum + delta_of_ports(key, &conn->flow));
+		conn4->created_s = conn->created_s;
+		key_narrow(&narrow, key);
+		return bpf_map_update_elem(&lb_conns4, &narrow, conn4, map_flags);
+	}
+}
+
+/* The addresses that an entry writes. */
+static __always_inline void flow_addresses(bool ipv6, const struct lb_flow *flow, __be32 *saddr,
+					   __be32 *daddr)
+{
+	if (ipv6) {
+		const struct lb_conn6 *conn = (const void *)flow;
+
+		addr_copy(saddr, conn->saddr);
+		addr_copy(daddr, conn->daddr);
+	} else {
+		const struct lb_conn4 *conn = (const void *)flow;
+
+		addr_map_v4(saddr);
+		addr_map_v4(daddr);
+		saddr[3] = conn->saddr;
+		daddr[3] = conn->daddr;
+	}
+}
+
+/* The key under which the other half is found: this half's outcome, turned round. */
+static __always_inline void key_of_partner(bool ipv6, struct lb_key6 *key,
+					   const struct lb_flow *flow, __u8 proto)
+{
+	flow_addresses(ipv6, flow, key->daddr, key->saddr);
+	key->sport = flow->dport;
+	key->dport = flow->sport;
+	key->proto = proto;
+	__builtin_memset(key->zero, 0, sizeof(key->zero));
+}
+
+/* Deletes both halves of p's connection; flow is p's own. */
+static __always_inline void flow_forget(bool ipv6, const struct packet *p,
+					const struct lb_flow *flow)
+{
+	struct lb_key6 key;
+
+	key_of_partner(ipv6, &key, flow, p->proto);
+	conns_delete(ipv6, &key);
+	key_of_packet(&key, p);
+	conns_delete(ipv6, &key);
+}
+
+/* Where this packet came from, as the hop back. */
+static __always_inline void hop_back(struct xdp_md *ctx, const struct packet *p,
+				     struct lb_flow *flow)
+{
+	struct ethhdr *eth = (void *)(long)ctx->data;
+
+	flow->tags = p->tags;
+	flow->hop.tci[0] = p->tags ? p->tci[0] : 0;
+	flow->hop.tci[1] = (p->tags & LB_TAGS_MASK) == 2 ? p->tci[1] : 0;
+	flow->hop.ifindex = ctx->ingress_ifindex;
+	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
+		return;
+	__builtin_memcpy(flow->hop.dmac, eth->h_source, 6);
+	__builtin_memcpy(flow->hop.smac, eth->h_dest, 6);
+}
+
+/* Writes the lost other half of flow, under key, anew.  Its next hop is found at its first packet
+ * (generation 0), but for the client's direction, where this packet knows it. */
+static __always_inline void rebuild_partner(struct xdp_md *ctx, bool ipv6, struct slow_path *slow,
+					    const struct lb_flow *flow, const struct lb_key6 *key)
+{
+	const struct packet *p = &slow->p;
+	struct lb_conn6 *conn = &slow->conn;
+
+	conn->flow = *flow;
+	conn->flow.flags = flow->flags ^ LB_FLOW_REPLY;
+	conn->flow.last_seen_ns = p->now_ns;
+	conn->flow.generation = 0;
+	conn->flow.sport = p->dport;
+	conn->flow.dport = p->sport;
+	addr_copy(conn->saddr, p->daddr);
+	addr_copy(conn->daddr, p->saddr);
+	conn->created_s = p->now_ns / NS_PER_S;
+	if (!(flow->flags & LB_FLOW_REPLY))
+		hop_back(ctx, p, &conn->flow);
+	if (conns_put(ipv6, slow, key, BPF_NOEXIST) == 0)
+		count_event(LB_REBUILT);
+}
+
+/* Once a second and flow: note the use, keep the other half as young as this one, and follow the
+ * client's path. */
+static __always_inline void flow_touch(struct xdp_md *ctx, bool ipv6, struct slow_path *slow,
+				       struct lb_flow *flow)
+{
+	struct lb_flow *partner;
+	struct lb_key6 key;
+
+	flow->last_seen_ns = slow->p.now_ns;
+	key_of_partner(ipv6, &key, flow, slow->p.proto);
+	partner = conns_find(ipv6, &key);
+	if (!partner) {
+		rebuild_partner(ctx, ipv6, slow, flow, &key);
+		return;
+	}
+	partner->last_seen_ns = slow->p.now_ns;
+	if (!(flow->flags & LB_FLOW_REPLY))
+		hop_back(ctx, &slow->p, partner);
+}
+
+/* The state after a packet with these flags; *flags collects who closed. */
+static __always_inline __u8 tcp_next_state(__u8 state, __u8 tcp, bool reply, __u8 *flags)
+{
+	__u8 fin = reply ? LB_FLOW_FIN_BACKEND : LB_FLOW_FIN_CLIENT;
+	const __u8 both = LB_FLOW_FIN_CLIENT | LB_FLOW_FIN_BACKEND;
+
+	if (tcp & TCP_RST)
+		return LB_STATE_CLOSED;
+	if (tcp & TCP_FIN) {
+		if (!(*flags & both) && !reply)
+			*flags |= LB_FLOW_CLIENT_FIRST;
+		*flags |= fin;
+		return LB_STATE_FIN_WAIT;
+	}
+	if (tcp & TCP_SYN)
+		return state == LB_STATE_SYN_SENT && reply && tcp & TCP_ACK ? LB_STATE_SYN_RECV
+									    : state;
+	if (!(tcp & TCP_ACK))
+		return state;
+	if (state == LB_STATE_SYN_RECV && !reply)
+		return LB_STATE_ESTABLISHED;
+	if (state == LB_STATE_FIN_WAIT && (*flags & both) == both)
+		return LB_STATE_TIME_WAIT;
+	return state;
+}
+
+/* A packet that may change the state; both halves learn of it.  Returns FLOW_GO, or FLOW_NEW for a
+ * client that uses its port again: both halves are gone then. */
+static __always_inline int flow_transition(bool ipv6, const struct packet *p, struct lb_flow *flow)
+{
+	bool reply = flow->flags & LB_FLOW_REPLY;
+	struct lb_flow *partner;
+	struct lb_key6 key;
+	__u8 flags = flow->flags;
+	__u8 state;
+
+	if ((p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN && !reply &&
+	    flow->state >= LB_STATE_TIME_WAIT) {
+		flow_forget(ipv6, p, flow);
+		return FLOW_NEW;
+	}
+	state = tcp_next_state(flow->state, p->tcp_flags, reply, &flags);
+	if (state == flow->state && flags == flow->flags)
+		return FLOW_GO;
+	flow->state = state;
+	flow->flags = flags;
+	flow->last_seen_ns = p->now_ns;
+	key_of_partner(ipv6, &key, flow, p->proto);
+	partner = conns_find(ipv6, &key);
+	if (partner) {
+		partner->state = state;
+		partner->flags = flags ^ LB_FLOW_REPLY;
+		partner->last_seen_ns = p->now_ns;
+	}
+	return FLOW_GO;
+}
+
+#endif

@@ -1,0 +1,116 @@
+/* lb_maps.bpf.h - the maps and load-time constants of the load balancer (lb_abi.h says who writes
+ * what). */
+#ifndef LB_MAPS_BPF_H
+#define LB_MAPS_BPF_H
+
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi/lb_abi.h"
+
+/* Set before load.  The verifier deletes what they switch off. */
+const volatile bool lb_const_ipv4 = true;
+const volatile bool lb_const_ipv6 = true;
+const volatile bool lb_const_udp = true;
+const volatile bool lb_const_nat_full = true;
+const volatile bool lb_const_nat_destination = true;
+const volatile bool lb_const_coarse_clock = true; /* bpf_ktime_get_coarse_ns: Linux 5.11 */
+const volatile __u16 lb_const_port_first = 1024;  /* source ports of NAT, host order */
+const volatile __u16 lb_const_port_last = 32767;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* sized before load */
+	__type(key, struct lb_key4);
+	__type(value, struct lb_conn4);
+} lb_conns4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct lb_key6);
+	__type(value, struct lb_conn6);
+} lb_conns6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lb_service_key);
+	__type(value, struct lb_service);
+} lb_services SEC(".maps");
+
+/* Row: a service of one family.  Its slots hold rows of lb_backends; a new table replaces the old
+ * in one step. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, LB_MAX_SERVICES);
+	__type(key, __u32);
+	__array(
+		values, struct {
+			__uint(type, BPF_MAP_TYPE_ARRAY);
+			__uint(max_entries, 1);
+			__uint(map_flags, BPF_F_INNER_MAP); /* tables differ in size: Linux 5.10 */
+			__type(key, __u32);
+			__type(value, __u32);
+		});
+} lb_tables SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* sized before load */
+	__type(key, __u32);
+	__type(value, struct lb_backend);
+} lb_backends SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LB_MAX_SOURCES);
+	__type(key, __u32);
+	__type(value, struct lb_addr);
+} lb_sources SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1); /* sized before load */
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lb_service_key);
+	__type(value, __u32);
+} lb_reals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lb_ports);
+} lb_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lb_control);
+} lb_control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LB_COUNTER_COUNT);
+	__type(key, __u32);
+	__type(value, struct lb_count);
+} lb_counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1); /* sized before load */
+	__type(key, __u32);
+	__type(value, struct lb_backend_count);
+} lb_backend_counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16384); /* sized before load */
+} lb_events SEC(".maps");
+
+#endif

@@ -1,0 +1,207 @@
+/* lb_parse.bpf.h - from frame to tuple; reads nothing past the frame's end. */
+#ifndef LB_PARSE_BPF_H
+#define LB_PARSE_BPF_H
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+
+#include "lb_maps.bpf.h"
+
+#define LB_MAX_EXT_HEADERS 6
+#define LB_IP_MF	   0x2000 /* RFC 791 section 3.1 */
+#define LB_IP_OFFSET	   0x1fff
+
+struct vlan_tag {
+	__be16 tci;
+	__be16 proto;
+};
+
+/* Third and fourth byte of any IPv6 extension header's start: RFC 8200 section 4. */
+struct ext_header {
+	__u8 next;
+	__u8 length;	/* in units of 8 bytes, less the first */
+	__u8 type;	/* routing: type */
+	__u8 remaining; /* routing: segments left */
+	__be32 rest;
+};
+
+struct ports {
+	__be16 source;
+	__be16 dest;
+};
+
+/* What was learned of a frame. */
+struct packet {
+	__be32 saddr[4]; /* IPv4 in mapped form; the fast path fills only word 3 */
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;
+	__u8 tcp_flags; /* byte 13 of the TCP header */
+	__u8 tags;	/* LB_TAGS_* */
+	bool truncated; /* the transport header is not whole, or lengths contradict */
+	__be16 tci[2];
+	__u16 l3; /* offsets from the frame's start */
+	__u16 l4;
+	__u64 now_ns;
+};
+
+/* Ethernet and up to two VLAN tags.  Returns the ether type in wire order, 0 if the frame is cut
+ * short or not sent to one host. */
+static __always_inline __be16 parse_ethernet(void *data, void *end, struct packet *p)
+{
+	struct ethhdr *eth = data;
+	struct vlan_tag *tag;
+	__be16 type;
+
+	if ((void *)(eth + 1) > end || eth->h_dest[0] & 1)
+		return 0;
+	type = eth->h_proto;
+	p->l3 = sizeof(*eth);
+	p->tags = 0;
+	if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD))
+		return type;
+	tag = (void *)(eth + 1);
+	if ((void *)(tag + 1) > end)
+		return 0;
+	p->tags = 1 | (type == bpf_htons(ETH_P_8021AD) ? LB_TAGS_OUTER_AD : 0);
+	p->tci[0] = tag->tci;
+	p->l3 += sizeof(*tag);
+	type = tag->proto;
+	if (type != bpf_htons(ETH_P_8021Q))
+		return type;
+	tag++;
+	if ((void *)(tag + 1) > end)
+		return 0;
+	p->tags++;
+	p->tci[1] = tag->tci;
+	p->l3 += sizeof(*tag);
+	return tag->proto;
+}
+
+/* Ports, flags and lengths.  length: of the transport header and payload, by the IP header's
+ * account. Returns false if not even the ports are there. */
+static __always_inline bool parse_transport(void *l4, void *end, __u32 length, struct packet *p)
+{
+	struct ports *ports = l4;
+
+	if ((void *)(ports + 1) > end || length < sizeof(*ports))
+		return false;
+	p->sport = ports->source;
+	p->dport = ports->dest;
+	p->tcp_flags = 0;
+	p->truncated = true;
+	if (p->proto == IPPROTO_TCP) {
+		struct tcphdr *tcp = l4;
+
+		if ((void *)(tcp + 1) > end || length < sizeof(*tcp))
+			return true;
+		p->tcp_flags = ((__u8 *)tcp)[13];
+		p->truncated = tcp->doff < 5 || tcp->doff * 4u > length;
+	} else {
+		struct udphdr *udp = l4;
+
+		if ((void *)(udp + 1) > end || length < sizeof(*udp))
+			return true;
+		p->truncated = bpf_ntohs(udp->len) < sizeof(*udp) || bpf_ntohs(udp->len) > length;
+	}
+	return true;
+}
+
+/* Returns the counter of a packet that is not for us to judge, or -1 with *p filled. */
+static __always_inline int parse_ipv4(void *data, void *end, struct packet *p)
+{
+	struct iphdr *ip = data + p->l3;
+	__u32 header;
+	__u32 total;
+
+	if ((void *)(ip + 1) > end)
+		return LB_NOT_IP;
+	header = ip->ihl * 4u;
+	total = bpf_ntohs(ip->tot_len);
+	if (ip->version != 4 || header < sizeof(*ip) || total < header)
+		return LB_NOT_IP;
+	if (ip->protocol != IPPROTO_TCP && !(lb_const_udp && ip->protocol == IPPROTO_UDP))
+		return LB_NOT_OURS;
+	if (ip->frag_off & bpf_htons(LB_IP_MF | LB_IP_OFFSET))
+		return LB_FRAGMENT;
+	p->proto = ip->protocol;
+	p->saddr[3] = ip->saddr;
+	p->daddr[3] = ip->daddr;
+	p->l4 = p->l3 + header;
+	if (!parse_transport(data + p->l4, end, total - header, p))
+		return LB_NOT_IP;
+	if ((void *)ip + total > end)
+		p->truncated = true;
+	return -1;
+}
+
+/* Walks extension headers to TCP or UDP.  Returns a counter, or -1 with p->proto and p->l4 set. */
+static __always_inline int walk_extensions(void *data, void *end, __u8 next, struct packet *p)
+{
+	__u32 offset = p->l3 + sizeof(struct ipv6hdr);
+
+	for (int i = 0; i < LB_MAX_EXT_HEADERS; i++) {
+		struct ext_header *ext = data + offset;
+
+		if (next == IPPROTO_TCP || (lb_const_udp && next == IPPROTO_UDP)) {
+			p->proto = next;
+			p->l4 = offset;
+			return -1;
+		}
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
+		    next != IPPROTO_FRAGMENT && next != IPPROTO_AH)
+			return LB_NOT_OURS;
+		if ((void *)(ext + 1) > end)
+			return LB_NOT_IP;
+		if (next == IPPROTO_FRAGMENT) {
+			/* Offset or "more": RFC 8200 section 4.5; neither is an atomic fragment,
+			 * RFC 6946. */
+			if (*(__be16 *)&ext->type & bpf_htons(0xfff9))
+				return LB_FRAGMENT;
+			offset += 8;
+		} else if (next == IPPROTO_AH) {
+			offset += (ext->length + 2u) * 4; /* RFC 4302 section 2.2 */
+		} else {
+			if (next == IPPROTO_ROUTING && ext->remaining)
+				return LB_NOT_OURS; /* not at its destination yet */
+			offset += (ext->length + 1u) * 8;
+		}
+		next = ext->next;
+		if (offset > 2048)
+			return LB_NOT_IP;
+	}
+	return LB_NOT_IP;
+}
+
+static __always_inline int parse_ipv6(void *data, void *end, struct packet *p)
+{
+	struct ipv6hdr *ip = data + p->l3;
+	__u32 payload;
+	__u32 extensions;
+	int counter;
+
+	if ((void *)(ip + 1) > end || ip->version != 6)
+		return LB_NOT_IP;
+	counter = walk_extensions(data, end, ip->nexthdr, p);
+	if (counter >= 0)
+		return counter;
+	__builtin_memcpy(p->saddr, &ip->saddr, sizeof(p->saddr));
+	__builtin_memcpy(p->daddr, &ip->daddr, sizeof(p->daddr));
+	payload = bpf_ntohs(ip->payload_len);
+	extensions = p->l4 - p->l3 - sizeof(*ip);
+	if (payload < extensions)
+		return LB_NOT_IP;
+	if (!parse_transport(data + p->l4, end, payload - extensions, p))
+		return LB_NOT_IP;
+	if ((void *)(ip + 1) + payload > end)
+		p->truncated = true;
+	return -1;
+}
+
+#endif
