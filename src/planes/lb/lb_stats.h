@@ -108,9 +108,10 @@ struct lb_connection_filter {
 /* Where a listing stands.  {0} is the beginning; done is set after the last page. */
 struct lb_cursor {
 	uint8_t family; /* 0: IPv4's table, 1: IPv6's */
-	uint32_t bucket;
-	uint32_t max_visit; /* at most so many entries are looked at in one call; 0: 65,536 */
 	bool done;
+	uint32_t bucket;
+	uint32_t skip;	    /* entries from there on that were seen already */
+	uint32_t max_visit; /* at most about so many entries are looked at in one call; 0: 65,536 */
 };
 
 /* Up to `room` connections that match, from cursor on; fewer than room do not mean the end: look at

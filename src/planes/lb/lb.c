@@ -1,0 +1,215 @@
+/* The plane's life: what is pinned is taken over, what is not is made. */
+#include "lb.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "lb_internal.h"
+
+static const char *const pinned_names[LB_MAP_COUNT] = {
+#define LB_MAP_NAME(name, symbol) [LB_MAP_##name] = #symbol,
+	LB_MAPS(LB_MAP_NAME)
+#undef LB_MAP_NAME
+};
+
+/* The control map is pinned last: without it the rest is what a start that failed left behind. */
+static int check_pinned_version(struct lb *lb, bool *ret_whole, struct err *err)
+{
+	struct lb_control control = { 0 };
+	char path[256];
+	__u32 zero = 0;
+	int fd;
+	int r;
+
+	*ret_whole = false;
+	snprintf(path, sizeof(path), "%s/lb_control", lb->options.pin_dir);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return errno == ENOENT
+			       ? 0
+			       : err_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	r = bpf_map_lookup_elem(fd, &zero, &control);
+	close(fd);
+	if (r < 0)
+		return err_set(err, -EIO, "cannot read %s: %s", path, strerror(errno));
+	if (control.abi_version == 0)
+		return 0; /* never applied */
+	if (control.abi_version != LB_ABI_VERSION)
+		return err_set(
+			err, -EPROTO,
+			"%s holds maps of layout version %u, this loomd knows %u; run the loomd "
+			"that made them, or 'loomd detach' to let its connections go",
+			lb->options.pin_dir, control.abi_version, LB_ABI_VERSION);
+	lb->generation = control.generation;
+	*ret_whole = true;
+	return 0;
+}
+
+static int adopt_pinned(struct lb *lb, struct err *err)
+{
+	bool whole;
+	char path[256];
+	int r = check_pinned_version(lb, &whole, err);
+
+	if (r < 0)
+		return r;
+	for (int i = 0; i < LB_MAP_COUNT; i++) {
+		snprintf(path, sizeof(path), "%s/%s", lb->options.pin_dir, pinned_names[i]);
+		if (!whole) {
+			unlink(path);
+			continue;
+		}
+		lb->maps[i] = bpf_obj_get(path);
+		if (lb->maps[i] < 0)
+			return err_set(err, -errno,
+				       "cannot open %s: %s; 'loomd detach' clears what is left",
+				       path, strerror(errno));
+	}
+	lb->adopted = whole;
+	return 0;
+}
+
+/* The rows of a table that was taken over stay as many as they are. */
+static int size_rows(struct lb *lb, struct err *err)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 size = sizeof(info);
+
+	lb->row_count = lb->options.config->max_backends + 1;
+	if (lb->adopted) {
+		if (bpf_obj_get_info_by_fd(lb->maps[LB_MAP_BACKENDS], &info, &size) < 0)
+			return err_set(err, -errno, "cannot inspect lb_backends: %s",
+				       strerror(errno));
+		if (info.max_entries != lb->row_count)
+			log_warning("maps.backends.max_entries stays %u until 'loomd detach'",
+				    info.max_entries - 1);
+		lb->row_count = info.max_entries;
+	}
+	lb->rows = calloc(lb->row_count, sizeof(*lb->rows));
+	lb->tables = calloc(LB_MAX_SERVICES, sizeof(*lb->tables));
+	if (!lb->rows || !lb->tables)
+		return err_set(err, -ENOMEM, "cannot allocate backend rows: out of memory");
+	return 0;
+}
+
+static struct lb *lb_alloc(const struct lb_options *options)
+{
+	struct lb *lb = calloc(1, sizeof(*lb));
+
+	if (!lb)
+		return NULL;
+	lb->options = *options;
+	lb->generation = 1;
+	for (int i = 0; i < LB_MAP_COUNT; i++)
+		lb->maps[i] = -1;
+	for (int i = 0; i < LB_MAX_INTERFACES; i++)
+		lb->links[i].fd = -1;
+	return lb;
+}
+
+int lb_open(struct lb **ret, const struct lb_options *options, const struct model *model,
+	    struct err *err)
+{
+	struct lb *lb = lb_alloc(options);
+	struct lb_features features = lb_features_of(model);
+	int r;
+
+	*ret = NULL;
+	if (!lb)
+		return err_set(err, -ENOMEM, "cannot allocate the plane: out of memory");
+	r = adopt_pinned(lb, err);
+	if (r < 0)
+		goto fail;
+	r = size_rows(lb, err);
+	if (r < 0)
+		goto fail;
+	r = lb_program_load(lb, &features, err);
+	if (r < 0)
+		goto fail;
+	r = lb->adopted ? lb_apply_adopt(lb, err) : lb_apply_defaults(lb, err);
+	if (r < 0)
+		goto fail;
+	r = lb_sweep_init(lb);
+	if (r < 0) {
+		err_set(err, r, "cannot prepare the sweep: %s", strerror(-r));
+		goto fail;
+	}
+	*ret = lb;
+	return 0;
+fail:
+	/* Pins of a plane that never served stay; the next open clears them. */
+	lb_close(lb, PLANE_KEEP);
+	return r;
+}
+
+bool lb_adopted(const struct lb *lb)
+{
+	return lb->adopted;
+}
+
+void lb_for_each_backend(const struct lb *lb, lb_backend_fn fn, void *ctx)
+{
+	for (uint32_t row = 1; row < lb->row_count; row++) {
+		struct addr address;
+
+		if (!lb->rows[row].used)
+			continue;
+		memcpy(&address, lb->rows[row].kernel.addr, sizeof(address));
+		fn(ctx, row, &address);
+	}
+}
+
+static void remove_pins(const char *pin_dir)
+{
+	char path[256];
+
+	/* lb_control first: what is left if we die here is not taken for whole. */
+	for (int i = LB_MAP_COUNT - 1; i >= 0; i--) {
+		snprintf(path, sizeof(path), "%s/%s", pin_dir, pinned_names[i]);
+		unlink(path);
+	}
+	rmdir(pin_dir);
+}
+
+void lb_close(struct lb *lb, enum plane_exit how)
+{
+	if (!lb)
+		return;
+	lb_links_close(lb);
+	if (how == PLANE_DETACH) {
+		lb_links_detach(lb->options.pin_dir);
+		remove_pins(lb->options.pin_dir);
+	}
+	ring_buffer__free(lb->ring);
+	lb_sweep_done(lb);
+	lb_program_unload(lb->bpf);
+	for (int i = 0; i < LB_MAP_COUNT; i++)
+		if (lb->maps[i] >= 0)
+			close(lb->maps[i]);
+	if (lb->tables)
+		for (size_t i = 0; i < LB_MAX_SERVICES; i++)
+			free(lb->tables[i].name);
+	free(lb->tables);
+	free(lb->rows);
+	free(lb);
+}
+
+int lb_detach_pinned(const char *pin_dir, struct err *err)
+{
+	int r = access(pin_dir, F_OK) ? -errno : 0;
+
+	if (r < 0)
+		return err_set(err, r, "cannot detach: %s does not exist; nothing is attached",
+			       pin_dir);
+	r = lb_links_detach(pin_dir);
+	if (r < 0)
+		return err_set(err, r, "cannot remove the links in %s: %s", pin_dir, strerror(-r));
+	remove_pins(pin_dir);
+	return 0;
+}

@@ -1,0 +1,94 @@
+/* lb.h - the load balancer's plane: opening, adopting, attaching, letting go.
+ * Layer: planes.  Threads: control thread only.  Blocks: system calls that do not wait.
+ *
+ * An instance lives in a directory of a BPF filesystem: its maps and one link per interface are
+ * pinned there and go on without any process.  lb_open takes over what it finds. */
+#ifndef LOOM_LB_H
+#define LOOM_LB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi/lb_abi.h"
+#include "base/addr.h"
+#include "base/err.h"
+#include "config/config.h"
+#include "model/model.h"
+#include "planes/plane.h"
+
+struct lb;
+
+/* What a program is specialised to. */
+struct lb_features {
+	bool ipv4;
+	bool ipv6;
+	bool udp;
+	bool nat_full;
+	bool nat_destination;
+};
+
+struct lb_options {
+	const char *pin_dir; /* on a BPF filesystem; exists */
+	const struct config_ebpf *config;
+	uint16_t port_first; /* NAT source ports, host order */
+	uint16_t port_last;
+};
+
+/* Loads the program for model's features over the pinned maps of options->pin_dir, or over new
+ * ones.  Nothing is attached and nothing is written yet.  options and what it points to are
+ * borrowed for the plane's life. Returns 0; -EPROTO: pinned by an incompatible version (nothing
+ * touched); the kernel's error. */
+int lb_open(struct lb **ret, const struct lb_options *options, const struct model *model,
+	    struct err *err);
+
+/* Were pinned maps taken over (true) or made (false)? */
+bool lb_adopted(const struct lb *lb);
+
+/* Makes the maps equal model: additions first, so that no service goes unanswered; then, once no
+ * CPU uses what it saw before, removals.  Replaces the program if the model needs another
+ * specialisation.  On error the data path serves the previous state, or a mixture in which every
+ * service is served; calling again repairs it. */
+int lb_apply(struct lb *lb, const struct model *model, struct err *err);
+
+/* Attaches to every configured interface, or updates the pinned links to this program.  What is
+ * attached to interfaces that are not configured any more is detached. */
+int lb_attach(struct lb *lb, struct err *err);
+
+/* Next hop of a backend row, as user space found it. */
+struct lb_next_hop {
+	bool resolved;
+	bool unreachable; /* there is no route, or the neighbour does not answer */
+	struct lb_hop hop;
+	uint8_t tags;
+	char interface[16];
+	struct addr source; /* the address this host prefers towards the backend; any: unknown */
+};
+
+/* Calls back for each backend in use. */
+typedef void (*lb_backend_fn)(void *ctx, uint32_t row, const struct addr *address);
+void lb_for_each_backend(const struct lb *lb, lb_backend_fn fn, void *ctx);
+
+/* Writes a next hop; established flows notice at their next packet.  0 or the kernel's error. */
+int lb_set_next_hop(struct lb *lb, uint32_t row, const struct lb_next_hop *hop, struct err *err);
+
+/* One step of the sweep that ages connections, counts them and repairs lost halves: at most about 2
+ * ms.  Returns whether the pass is complete (the next call begins another). */
+bool lb_sweep_step(struct lb *lb);
+/* A complete pass began and ended since `since` (a value of lb_sweep_passes) and found no
+ * connection of backend id that still lives. */
+bool lb_backend_idle(const struct lb *lb, uint32_t id, uint64_t since);
+uint64_t lb_sweep_passes(const struct lb *lb);
+
+/* A descriptor (or -errno) that is readable when the program has something to say; lb_events_read
+ * handles it (-errno if the ring is broken).  True in *ret_sweep: a sweep should start at once. */
+int lb_events_open(struct lb *lb);
+int lb_events_read(struct lb *lb, bool *ret_sweep);
+
+/* Lets go: the data path stays (PLANE_KEEP), or goes without a trace.  NULL is fine. */
+void lb_close(struct lb *lb, enum plane_exit how);
+
+/* Removes what an instance left in pin_dir, with no lb open.  -ENOENT if there is nothing. */
+int lb_detach_pinned(const char *pin_dir, struct err *err);
+
+#endif

@@ -1,0 +1,132 @@
+/* lb_internal.h - the plane's state, seen only by its own files.
+ * Layer: planes. */
+#ifndef LOOM_LB_INTERNAL_H
+#define LOOM_LB_INTERNAL_H
+
+#include "lb.h"
+#include "lb_stats.h"
+
+/* Pinned maps, in pinning order; lb_control last: its presence says that the rest is whole. */
+#define LB_MAPS(X)                           \
+	X(CONNS4, lb_conns4)                 \
+	X(CONNS6, lb_conns6)                 \
+	X(SERVICES, lb_services)             \
+	X(TABLES, lb_tables)                 \
+	X(BACKENDS, lb_backends)             \
+	X(SOURCES, lb_sources)               \
+	X(REALS, lb_reals)                   \
+	X(PORTS, lb_ports)                   \
+	X(COUNTERS, lb_counters)             \
+	X(BACKEND_COUNTS, lb_backend_counts) \
+	X(EVENTS, lb_events)                 \
+	X(CONTROL, lb_control)
+
+enum lb_map {
+#define LB_MAP_ENUM(name, symbol) LB_MAP_##name,
+	LB_MAPS(LB_MAP_ENUM)
+#undef LB_MAP_ENUM
+		LB_MAP_COUNT,
+};
+
+/* A row of lb_backends, as the kernel has it, and what user space knows beside. */
+struct lb_row {
+	bool used;
+	struct lb_backend kernel;
+	struct lb_next_hop hop;
+	uint64_t active; /* connections that live, by the last complete sweep */
+};
+
+/* One family of a service: a row of lb_tables. */
+struct lb_table {
+	char *name; /* service; NULL: free */
+	bool ipv6;
+	uint64_t signature; /* of what the slots were built from; 0: unknown */
+	uint32_t size;
+};
+
+struct lb_link {
+	char name[16];
+	uint32_t ifindex;
+	int fd;
+	bool generic;
+};
+
+struct lb_pending {
+	struct lb_key6 key;
+	uint32_t family;
+};
+
+#define LB_MAX_PENDING 256
+
+struct lb_sweep {
+	unsigned int family; /* 0: IPv4, 1: IPv6 */
+	uint32_t token;	     /* batch cursor */
+	bool running;
+	uint64_t started_ns;
+	uint64_t *active; /* by backend row, of the pass under way; owned */
+	uint64_t states[LB_STATES];
+	uint64_t entries;
+	uint32_t room; /* entries a batch holds */
+	void *keys;    /* owned */
+	void *values;  /* owned */
+};
+
+struct lb {
+	struct lb_options options;
+	struct lb_features features;
+	struct lb_bpf *bpf; /* owned; the loaded program */
+	int maps[LB_MAP_COUNT];
+	bool adopted;
+	uint32_t generation;
+
+	struct lb_row *rows; /* owned; options.config->max_backends + 1 */
+	uint32_t row_count;
+	struct lb_table *tables; /* owned; LB_MAX_SERVICES */
+	struct lb_addr sources[LB_MAX_SOURCES];
+	uint32_t source_count;
+
+	struct lb_link links[LB_MAX_INTERFACES];
+	size_t link_count;
+
+	struct lb_sweep sweep;
+	uint64_t sweep_passes;
+	uint64_t sweep_expired;
+	uint64_t sweep_last_ns;
+	uint64_t repairs;
+	uint64_t entries;	    /* of the last pass */
+	uint64_t states[LB_STATES]; /* of the last pass */
+
+	struct ring_buffer *ring; /* owned */
+	struct lb_pending pending[LB_MAX_PENDING];
+	size_t pending_count;
+};
+
+/* lb_program.c */
+int lb_program_load(struct lb *lb, const struct lb_features *features, struct err *err);
+void lb_program_unload(struct lb_bpf *bpf);
+int lb_program_fd(const struct lb *lb);
+struct lb_features lb_features_of(const struct model *model);
+bool lb_features_cover(const struct lb_features *have, const struct lb_features *want);
+
+/* lb_attach.c */
+void lb_links_close(struct lb *lb);
+int lb_links_detach(const char *pin_dir);
+
+/* lb_apply.c */
+int lb_apply_adopt(struct lb *lb, struct err *err);
+int lb_apply_defaults(struct lb *lb, struct err *err);
+
+/* lb_sweep.c */
+int lb_sweep_init(struct lb *lb);
+void lb_sweep_done(struct lb *lb);
+
+/* lb_repair.c: puts back the missing half that pending asks for, if this forward entry is its
+ * partner. */
+void lb_repair_match(struct lb *lb, const struct lb_key6 *key, const struct lb_conn6 *conn,
+		     bool ipv6);
+
+/* lb_entry.c: widens IPv4 entries, so that user space knows one form. */
+void lb_entry_widen(const struct lb_key4 *key4, const struct lb_conn4 *conn4, struct lb_key6 *key,
+		    struct lb_conn6 *conn);
+
+#endif

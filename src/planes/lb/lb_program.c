@@ -1,0 +1,200 @@
+/* Loads the program, specialised, over maps that outlive it. */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "lb_internal.h"
+
+#include "lb.skel.h"
+
+static const char *const map_names[LB_MAP_COUNT] = {
+#define LB_MAP_NAME(name, symbol) [LB_MAP_##name] = #symbol,
+	LB_MAPS(LB_MAP_NAME)
+#undef LB_MAP_NAME
+};
+
+struct lb_features lb_features_of(const struct model *model)
+{
+	struct lb_features features = { 0 };
+
+	for (size_t i = 0; i < model->service_count; i++) {
+		const struct service *service = &model->services[i];
+
+		for (size_t k = 0; k < service->address_count; k++) {
+			if (addr_is_v4(&service->addresses[k]))
+				features.ipv4 = true;
+			else
+				features.ipv6 = true;
+		}
+		if (service->udp_port_count)
+			features.udp = true;
+		if (service->nat == CONFIG_NAT_FULL)
+			features.nat_full = true;
+		else
+			features.nat_destination = true;
+	}
+	return features;
+}
+
+bool lb_features_cover(const struct lb_features *have, const struct lb_features *want)
+{
+	return have->ipv4 >= want->ipv4 && have->ipv6 >= want->ipv6 && have->udp >= want->udp &&
+	       have->nat_full >= want->nat_full && have->nat_destination >= want->nat_destination;
+}
+
+/* Table entries for max_connections: NAT takes two each. */
+static uint32_t conn_entries(const struct lb *lb, bool used)
+{
+	uint64_t entries = (uint64_t)lb->options.config->max_connections * 2;
+
+	if (!used)
+		return 1;
+	return entries > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)entries;
+}
+
+static int size_maps(struct lb *lb, struct lb_bpf *bpf, const struct lb_features *features)
+{
+	const struct config_ebpf *config = lb->options.config;
+	enum bpf_map_type type = config->connections_type == CONFIG_MAP_HASH
+					 ? BPF_MAP_TYPE_HASH
+					 : BPF_MAP_TYPE_LRU_HASH;
+	int r = 0;
+
+	r |= bpf_map__set_type(bpf->maps.lb_conns4, type);
+	r |= bpf_map__set_type(bpf->maps.lb_conns6, type);
+	r |= bpf_map__set_max_entries(bpf->maps.lb_conns4, conn_entries(lb, features->ipv4));
+	r |= bpf_map__set_max_entries(bpf->maps.lb_conns6, conn_entries(lb, features->ipv6));
+	r |= bpf_map__set_max_entries(bpf->maps.lb_backends, lb->row_count);
+	r |= bpf_map__set_max_entries(bpf->maps.lb_backend_counts, lb->row_count);
+	r |= bpf_map__set_max_entries(bpf->maps.lb_reals, lb->row_count * 2);
+	r |= bpf_map__set_max_entries(bpf->maps.lb_events, config->ring_buffer_size);
+	return r ? -EINVAL : 0;
+}
+
+static void pin_path(const struct lb *lb, enum lb_map map, char *path, size_t size)
+{
+	snprintf(path, size, "%s/%s", lb->options.pin_dir, map_names[map]);
+}
+
+/* A connection table of one entry was made while nobody needed it: a real one takes its place. */
+static bool outgrown(const struct lb *lb, enum lb_map map, const struct lb_features *features)
+{
+	bool wanted = map == LB_MAP_CONNS4 ? features->ipv4 : features->ipv6;
+	struct bpf_map_info info = { 0 };
+	__u32 size = sizeof(info);
+
+	if ((map != LB_MAP_CONNS4 && map != LB_MAP_CONNS6) || !wanted || lb->maps[map] < 0)
+		return false;
+	return bpf_obj_get_info_by_fd(lb->maps[map], &info, &size) == 0 && info.max_entries == 1;
+}
+
+static int reuse_maps(struct lb *lb, struct lb_bpf *bpf, const struct lb_features *features,
+		      struct err *err)
+{
+	for (int i = 0; i < LB_MAP_COUNT; i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(bpf->obj, map_names[i]);
+		char path[256];
+		int r;
+
+		if (lb->maps[i] < 0)
+			continue;
+		if (outgrown(lb, i, features)) {
+			pin_path(lb, i, path, sizeof(path));
+			unlink(path);
+			close(lb->maps[i]);
+			lb->maps[i] = -1;
+			continue;
+		}
+		r = bpf_map__reuse_fd(map, lb->maps[i]);
+		if (r < 0)
+			return err_set(err, r, "cannot reuse map %s: %s", map_names[i],
+				       strerror(-r));
+	}
+	return 0;
+}
+
+static int pin_new_maps(struct lb *lb, struct lb_bpf *bpf, struct err *err)
+{
+	for (int i = 0; i < LB_MAP_COUNT; i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(bpf->obj, map_names[i]);
+		char path[256];
+		int r;
+
+		if (lb->maps[i] >= 0)
+			continue;
+		pin_path(lb, i, path, sizeof(path));
+		lb->maps[i] = dup(bpf_map__fd(map));
+		if (lb->maps[i] < 0)
+			return err_set(err, -errno, "cannot duplicate a map: %s", strerror(errno));
+		r = bpf_obj_pin(lb->maps[i], path);
+		if (r < 0)
+			return err_set(err, -errno,
+				       "cannot pin %s: %s; is the directory on a bpf filesystem?",
+				       path, strerror(errno));
+	}
+	return 0;
+}
+
+static void specialise(const struct lb *lb, struct lb_bpf *bpf, const struct lb_features *features)
+{
+	bpf->rodata->lb_const_ipv4 = features->ipv4;
+	bpf->rodata->lb_const_ipv6 = features->ipv6;
+	bpf->rodata->lb_const_udp = features->udp;
+	bpf->rodata->lb_const_nat_full = features->nat_full;
+	bpf->rodata->lb_const_nat_destination = features->nat_destination;
+	bpf->rodata->lb_const_port_first = lb->options.port_first;
+	bpf->rodata->lb_const_port_last = lb->options.port_last;
+	bpf->rodata->lb_const_coarse_clock =
+		libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_ktime_get_coarse_ns, NULL) == 1;
+}
+
+int lb_program_load(struct lb *lb, const struct lb_features *features, struct err *err)
+{
+	struct lb_bpf *bpf = lb_bpf__open();
+	int r;
+
+	if (!bpf)
+		return err_set(err, -errno, "cannot open the embedded program: %s",
+			       strerror(errno));
+	specialise(lb, bpf, features);
+	r = size_maps(lb, bpf, features);
+	if (r < 0) {
+		err_set(err, r, "cannot size the maps: ring_buffer_size must be a power of two");
+		goto fail;
+	}
+	r = reuse_maps(lb, bpf, features, err);
+	if (r < 0)
+		goto fail;
+	r = lb_bpf__load(bpf);
+	if (r < 0) {
+		err_set(err, r,
+			"cannot load the load balancer's program: %s; 'loom doctor' says what this "
+			"kernel lacks",
+			strerror(-r));
+		goto fail;
+	}
+	r = pin_new_maps(lb, bpf, err);
+	if (r < 0)
+		goto fail;
+	lb_program_unload(lb->bpf);
+	lb->bpf = bpf;
+	lb->features = *features;
+	return 0;
+fail:
+	lb_program_unload(bpf);
+	return r;
+}
+
+void lb_program_unload(struct lb_bpf *bpf)
+{
+	lb_bpf__destroy(bpf); /* NULL is fine */
+}
+
+int lb_program_fd(const struct lb *lb)
+{
+	return bpf_program__fd(lb->bpf->progs.lb_main);
+}
