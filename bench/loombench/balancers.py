@@ -2,8 +2,6 @@
 import json
 from dataclasses import dataclass, field
 
-from .lab import Failure
-
 
 @dataclass
 class Service:
@@ -51,7 +49,7 @@ def size_conntrack(lab):
 
 def haproxy(lab, site, threads):
     """TCP mode, round robin, one thread a CPU."""
-    lines = ["global", f"    nbthread {threads}", "    maxconn 20000", "defaults", "    mode tcp",
+    lines = ["global", f"    nbthread {threads}", "    maxconn 8000", "defaults", "    mode tcp",
              "    timeout connect 5s", "    timeout client 30s", "    timeout server 30s"]
     for service in site.services:
         lines += [f"listen {service.name}", f"    bind {service.vip}:{service.port}", "    balance roundrobin"]
@@ -90,9 +88,9 @@ def loom(lab, site, loomd, connections):
     return process.wait_for(lambda: "ready" in process.output())
 
 
-def find_loomd(build):
-    path = build / "loomd"
-    found = path if path.exists() else next(iter(build.glob("src/loomd/loomd")), None)
-    if not found:
-        raise Failure(f"cannot find loomd below {build}; run 'make build'")
-    return found
+def find_loomd(place):
+    """place: the program or the build directory.  None if it was not built."""
+    for path in (place, place / "loomd", place / "src/loomd/loomd"):
+        if path.is_file():
+            return path.resolve()
+    return None

@@ -1,14 +1,17 @@
 """Packets per second through a balancer on one CPU."""
 import json
+import os
 
-from . import balancers
+from . import balancers, machine
 from .lab import sh
 
 CLIENTS = "10.128.0.0"
-BACKENDS = [f"10.2.0.{i}" for i in range(1, 65)]
+BACKENDS = [f"10.2.{i // 250}.{i % 250 + 1}" for i in range(256)]   # one NAT port range each
 VIP, VIP_PORT, BACKEND_PORT = "10.0.0.1", 80, 8080
 ROUTED = "10.3.0.1"
-CONNECTIONS = 4 << 20   # Loom's table: two entries a connection, and LRU wants room
+CONNECTIONS = 2621440   # Loom's table: a million connections of two entries each, and a quarter more
+MANY = 1 << 20
+MEMORY_FOR_MANY_MB = 3000
 
 
 class Path:
@@ -26,7 +29,7 @@ class Path:
         self.lb_mac = lab.mac(self.lb, "lb0")
         lab.ip(self.lb, f"neigh replace 10.1.0.2 lladdr {lab.mac(self.be, 'be0')} dev lb1 nud permanent",
                f"neigh replace 10.0.0.2 lladdr {lab.mac(self.gen, 'gen0')} dev lb0 nud permanent",
-               "route add 10.2.0.0/24 via 10.1.0.2", "route add 10.3.0.0/24 via 10.1.0.2",
+               "route add 10.2.0.0/16 via 10.1.0.2", "route add 10.3.0.0/16 via 10.1.0.2",
                "route add 10.128.0.0/9 via 10.0.0.2")
         lab.ip(self.be, "route add default via 10.1.0.1")
         self.site = balancers.Site(self.lb, "lb0", "lb1", [
@@ -81,3 +84,26 @@ class Loom(Path):
 
     def program(self):
         return []
+
+
+def compare(lab, tools, rounds, seconds, say):
+    """All paths in turn, round after round; with few flows first, then with a million."""
+    kinds = [Forward, Routing, Nftables] + ([Loom] if lab.loomd else [])
+    paths = [kind(lab, tools, kind.__name__.lower()) for kind in kinds]
+    cpu = min(1, os.cpu_count() - 1)
+    rows = []
+    for flows in (1024, MANY):
+        if flows == MANY and machine.memory_available_mb() < MEMORY_FOR_MANY_MB:
+            say(f"not measured with {MANY:,} flows: that takes {MEMORY_FOR_MANY_MB} MB of memory")
+            continue
+        results = {path.name: [] for path in paths}
+        for path in paths:
+            if path.stateful:   # twice round: every flow begins, and is found again
+                path.blast(flows, 0.1, cpu, warm_up=flows * 2)
+        for index in range(rounds):
+            for path in paths if index % 2 == 0 else reversed(paths):
+                say(f"{flows:,} flows, round {index + 1} of {rounds}: {path.name}")
+                results[path.name].append(path.blast(flows, seconds, cpu))
+        rows += [{"path": path.name, "label": path.label, "flows": flows, "rounds": results[path.name]}
+                 for path in paths]
+    return rows
