@@ -85,11 +85,16 @@ enum lb_flow_flags {
 	LB_FLOW_PICKED_UP = 1 << 4,    /* began with neither SYN nor known state */
 };
 
+/* Connections count time in 2^30 ns of CLOCK_MONOTONIC: a shift where seconds would be a division.
+ */
+#define LB_TICK_SHIFT 30
+
 /* What both families share of a connection entry. */
 struct lb_flow {
-	__u64 last_seen_ns; /* CLOCK_MONOTONIC, true to a second */
-	__u32 generation;   /* lb_control.generation this entry was last checked against */
-	__u32 backend;	    /* row of lb_backends */
+	__u32 seen;	  /* last use, in LB_TICKs */
+	__u32 touched;	  /* when the other half was last looked after, in LB_TICKs */
+	__u32 generation; /* lb_control.generation this entry was last checked against */
+	__u32 backend;	  /* row of lb_backends */
 	struct lb_hop hop;
 	__u8 state; /* enum lb_state */
 	__u8 flags; /* enum lb_flow_flags */
@@ -105,9 +110,9 @@ struct lb_conn4 {
 	struct lb_flow flow;
 	__be32 saddr;
 	__be32 daddr;
-	__u16 ip_delta;	 /* to add to the header checksum, TTL included: RFC 1624 */
-	__u16 l4_delta;	 /* to add to TCP's or UDP's */
-	__u32 created_s; /* CLOCK_MONOTONIC */
+	__u16 ip_delta; /* to add to the header checksum, TTL included: RFC 1624 */
+	__u16 l4_delta; /* to add to TCP's or UDP's */
+	__u32 created;	/* in LB_TICKs */
 };
 ABI_SIZE(struct lb_conn4, 64);
 
@@ -117,7 +122,7 @@ struct lb_conn6 {
 	__be32 daddr[4];
 	__u16 zero;
 	__u16 l4_delta;
-	__u32 created_s;
+	__u32 created; /* in LB_TICKs */
 };
 ABI_SIZE(struct lb_conn6, 88);
 

@@ -80,7 +80,7 @@ static __always_inline int check_flow(struct xdp_md *ctx, const bool ipv6)
 		if (r != FLOW_GO)
 			return r;
 	}
-	if (slow->p.now_ns - flow->last_seen_ns >= LB_TOUCH_NS)
+	if (slow->p.now - flow->touched >= lb_const_touch_ticks)
 		flow_touch(ctx, ipv6, slow, flow);
 	return FLOW_GO;
 }
@@ -95,8 +95,8 @@ __noinline int lb_check_flow6(struct xdp_md *ctx)
 	return check_flow(ctx, true);
 }
 
-/* Is this a packet of an established flow with nothing to decide or to note? */
-static __always_inline bool flow_is_plain(const struct packet *p, const struct lb_flow *flow)
+/* Is this a packet of an established flow with nothing to decide? */
+static __always_inline bool flow_is_plain(const struct packet *p, struct lb_flow *flow)
 {
 	const struct lb_control *control;
 	__u32 zero = 0;
@@ -107,7 +107,10 @@ static __always_inline bool flow_is_plain(const struct packet *p, const struct l
 	if (p->proto == IPPROTO_TCP &&
 	    (flow->state != LB_STATE_ESTABLISHED || p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)))
 		return false;
-	return p->now_ns - flow->last_seen_ns < LB_TOUCH_NS;
+	if (flow->seen == p->now)
+		return true;
+	flow->seen = p->now;
+	return p->now - flow->touched < lb_const_touch_ticks;
 }
 
 /* An entry was found, and the packet may change it, or there is none and it may begin a flow.
@@ -197,7 +200,7 @@ static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
 		return pass(ctx, r);
 	if (!ports_match(p))
 		return pass(ctx, LB_NOT_OURS);
-	p->now_ns = clock_ns();
+	p->now = clock_ticks();
 	key.saddr = p->saddr[3];
 	key.daddr = p->daddr[3];
 	key.sport = p->sport;
@@ -228,7 +231,7 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 		return pass(ctx, r);
 	if (!ports_match(p))
 		return pass(ctx, LB_NOT_OURS);
-	p->now_ns = clock_ns();
+	p->now = clock_ticks();
 	key_of_packet(&key, p);
 	conn = bpf_map_lookup_elem(&lb_conns6, &key);
 	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {

@@ -148,6 +148,11 @@ fail:
 	return r;
 }
 
+void lb_set_config(struct lb *lb, const struct config_ebpf *config)
+{
+	lb->options.config = config;
+}
+
 bool lb_adopted(const struct lb *lb)
 {
 	return lb->adopted;

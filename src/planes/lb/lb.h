@@ -42,6 +42,10 @@ struct lb_options {
 int lb_open(struct lb **ret, const struct lb_options *options, const struct model *model,
 	    struct err *err);
 
+/* A new configuration (borrowed from now on): timeouts and interfaces count from the next sweep and
+ * lb_attach, sizes of maps stay what they are. */
+void lb_set_config(struct lb *lb, const struct config_ebpf *config);
+
 /* Were pinned maps taken over (true) or made (false)? */
 bool lb_adopted(const struct lb *lb);
 

@@ -25,7 +25,8 @@ static void describe(const struct page *page, const struct lb_key6 *key,
 {
 	const struct lb_flow *flow = &conn->flow;
 	const struct lb *lb = page->lb;
-	uint64_t created = conn->created_s * NSEC_PER_SEC;
+	uint64_t created = (uint64_t)conn->created << LB_TICK_SHIFT;
+	uint64_t seen = (uint64_t)flow->seen << LB_TICK_SHIFT;
 
 	memset(c, 0, sizeof(*c));
 	c->proto = key->proto;
@@ -41,7 +42,7 @@ static void describe(const struct page *page, const struct lb_key6 *key,
 	    lb->rows[flow->backend].kernel.incarnation == flow->incarnation)
 		c->backend_id = lb->rows[flow->backend].kernel.id;
 	c->state = flow->state;
-	c->idle_ns = page->now > flow->last_seen_ns ? page->now - flow->last_seen_ns : 0;
+	c->idle_ns = page->now > seen ? page->now - seen : 0;
 	c->age_ns = page->now > created ? page->now - created : 0;
 }
 

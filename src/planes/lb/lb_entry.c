@@ -26,5 +26,5 @@ void lb_entry_widen(const struct lb_key4 *key4, const struct lb_conn4 *conn4, st
 	map_v4(conn->daddr, conn4->daddr);
 	conn->zero = 0;
 	conn->l4_delta = conn4->l4_delta;
-	conn->created_s = conn4->created_s;
+	conn->created = conn4->created;
 }

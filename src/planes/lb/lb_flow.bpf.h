@@ -15,10 +15,6 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
-/* Entries note their last use once in this time; then they also look after their other half. */
-#define LB_TOUCH_NS 1000000000ull
-#define NS_PER_S    1000000000ull
-
 /* What the slow paths work on.  It lies in a map because they are global functions: the verifier
  * judges each of them once, not once per path that leads there, and on Linux 5.10 such functions
  * take no pointers. */
@@ -49,9 +45,11 @@ enum flow_verdict {
 	FLOW_CUT,      /* its backend was cut off: reset the client */
 };
 
-static __always_inline __u64 clock_ns(void)
+static __always_inline __u32 clock_ticks(void)
 {
-	return lb_const_coarse_clock ? bpf_ktime_get_coarse_ns() : bpf_ktime_get_ns();
+	__u64 ns = lb_const_coarse_clock ? bpf_ktime_get_coarse_ns() : bpf_ktime_get_ns();
+
+	return ns >> LB_TICK_SHIFT;
 }
 
 static __always_inline struct slow_path *slow_path(void)
@@ -156,7 +154,7 @@ static __always_inline long conns_put(bool ipv6, struct slow_path *slow, const s
 		conn4->daddr = conn->daddr[3];
 		conn4->ip_delta = csum_fold(sum + CSUM_TTL_DELTA);
 		conn4->l4_delta = csum_fold(sum + delta_of_ports(key, &conn->flow));
-		conn4->created_s = conn->created_s;
+		conn4->created = conn->created;
 		key_narrow(&narrow, key);
 		return bpf_map_update_elem(&lb_conns4, &narrow, conn4, map_flags);
 	}
@@ -230,20 +228,21 @@ static __always_inline void rebuild_partner(struct xdp_md *ctx, bool ipv6, struc
 
 	conn->flow = *flow;
 	conn->flow.flags = flow->flags ^ LB_FLOW_REPLY;
-	conn->flow.last_seen_ns = p->now_ns;
+	conn->flow.seen = p->now;
+	conn->flow.touched = p->now;
 	conn->flow.generation = 0;
 	conn->flow.sport = p->dport;
 	conn->flow.dport = p->sport;
 	addr_copy(conn->saddr, p->daddr);
 	addr_copy(conn->daddr, p->saddr);
-	conn->created_s = p->now_ns / NS_PER_S;
+	conn->created = p->now;
 	if (!(flow->flags & LB_FLOW_REPLY))
 		hop_back(ctx, p, &conn->flow);
 	if (conns_put(ipv6, slow, key, BPF_NOEXIST) == 0)
 		count_event(LB_REBUILT);
 }
 
-/* Once a second and flow: note the use, keep the other half as young as this one, and follow the
+/* Now and then: note the use, keep the other half as young as this one, and follow the
  * client's path. */
 static __always_inline void flow_touch(struct xdp_md *ctx, bool ipv6, struct slow_path *slow,
 				       struct lb_flow *flow)
@@ -251,14 +250,16 @@ static __always_inline void flow_touch(struct xdp_md *ctx, bool ipv6, struct slo
 	struct lb_flow *partner;
 	struct lb_key6 key;
 
-	flow->last_seen_ns = slow->p.now_ns;
+	flow->seen = slow->p.now;
+	flow->touched = slow->p.now;
 	key_of_partner(ipv6, &key, flow, slow->p.proto);
 	partner = conns_find(ipv6, &key);
 	if (!partner) {
 		rebuild_partner(ctx, ipv6, slow, flow, &key);
 		return;
 	}
-	partner->last_seen_ns = slow->p.now_ns;
+	partner->seen = slow->p.now;
+	partner->touched = slow->p.now;
 	if (!(flow->flags & LB_FLOW_REPLY))
 		hop_back(ctx, &slow->p, partner);
 }
@@ -309,13 +310,13 @@ static __always_inline int flow_transition(bool ipv6, const struct packet *p, st
 		return FLOW_GO;
 	flow->state = state;
 	flow->flags = flags;
-	flow->last_seen_ns = p->now_ns;
+	flow->seen = p->now;
 	key_of_partner(ipv6, &key, flow, p->proto);
 	partner = conns_find(ipv6, &key);
 	if (partner) {
 		partner->state = state;
 		partner->flags = flags ^ LB_FLOW_REPLY;
-		partner->last_seen_ns = p->now_ns;
+		partner->seen = p->now;
 	}
 	return FLOW_GO;
 }

@@ -105,8 +105,11 @@ struct lb {
 int lb_program_load(struct lb *lb, const struct lb_features *features, struct err *err);
 void lb_program_unload(struct lb_bpf *bpf);
 int lb_program_fd(const struct lb *lb);
+/* How often the halves of a connection look after each other: often enough that neither expires
+ * beside a partner in use, seldom enough that a million flows do not pay for it. */
+uint32_t lb_touch_ticks(const struct lb *lb);
 struct lb_features lb_features_of(const struct model *model);
-bool lb_features_cover(const struct lb_features *have, const struct lb_features *want);
+bool lb_features_equal(const struct lb_features *a, const struct lb_features *b);
 
 /* lb_attach.c */
 void lb_links_close(struct lb *lb);

@@ -127,7 +127,7 @@ static __always_inline bool source_candidate(struct slow_path *nf, __u32 i)
 /* The flow's own reply half was found: go on where it stands. */
 static __always_inline void adopt_reply(struct slow_path *nf, struct lb_flow *reply)
 {
-	reply->last_seen_ns = nf->p.now_ns;
+	reply->seen = nf->p.now;
 	nf->conn.flow.state = reply->state;
 	nf->conn.flow.flags = reply->flags;
 	count_event(LB_REBUILT);
@@ -280,7 +280,8 @@ static __always_inline void prepare_reply(struct xdp_md *ctx, struct slow_path *
 	struct lb_flow *flow = &nf->conn.flow;
 	const struct packet *p = &nf->p;
 
-	flow->last_seen_ns = p->now_ns;
+	flow->seen = p->now;
+	flow->touched = p->now;
 	flow->generation = 0;
 	flow->backend = nf->row;
 	flow->incarnation = nf->backend.incarnation;
@@ -294,7 +295,7 @@ static __always_inline void prepare_reply(struct xdp_md *ctx, struct slow_path *
 	hop_back(ctx, p, flow);
 	addr_copy(nf->conn.saddr, p->daddr);
 	addr_copy(nf->conn.daddr, p->saddr);
-	nf->conn.created_s = p->now_ns / NS_PER_S;
+	nf->conn.created = p->now;
 	addr_copy(nf->key.saddr, nf->backend.addr);
 	nf->key.sport = nf->backend.port ? nf->backend.port : p->dport;
 	nf->key.proto = p->proto;

@@ -48,7 +48,7 @@ struct packet {
 	__be16 tci[2];
 	__u16 l3; /* offsets from the frame's start */
 	__u16 l4;
-	__u64 now_ns;
+	__u32 now; /* in LB_TICKs */
 };
 
 /* Ethernet and up to two VLAN tags.  Returns the ether type in wire order, 0 if the frame is cut

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "lb_internal.h"
 
-#include "lb.skel.h"
+#include "planes/lb/lb.skel.h"
 
 static const char *const map_names[LB_MAP_COUNT] = {
 #define LB_MAP_NAME(name, symbol) [LB_MAP_##name] = #symbol,
@@ -40,10 +40,25 @@ struct lb_features lb_features_of(const struct model *model)
 	return features;
 }
 
-bool lb_features_cover(const struct lb_features *have, const struct lb_features *want)
+bool lb_features_equal(const struct lb_features *a, const struct lb_features *b)
 {
-	return have->ipv4 >= want->ipv4 && have->ipv6 >= want->ipv6 && have->udp >= want->udp &&
-	       have->nat_full >= want->nat_full && have->nat_destination >= want->nat_destination;
+	return a->ipv4 == b->ipv4 && a->ipv6 == b->ipv6 && a->udp == b->udp &&
+	       a->nat_full == b->nat_full && a->nat_destination == b->nat_destination;
+}
+
+uint32_t lb_touch_ticks(const struct lb *lb)
+{
+	const struct config_tcp_timeouts *tcp = &lb->options.config->tcp;
+	uint64_t least = lb->options.config->timeout_ns;
+	const uint64_t others[] = { tcp->established_ns, tcp->syn_sent_ns, tcp->syn_recv_ns,
+				    tcp->fin_wait_ns, tcp->time_wait_ns };
+	uint64_t ticks;
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (others[i] < least)
+			least = others[i];
+	ticks = (least / 4) >> LB_TICK_SHIFT;
+	return ticks < 1 ? 1 : ticks > 8 ? 8 : (uint32_t)ticks;
 }
 
 /* Table entries for max_connections: NAT takes two each. */
@@ -148,6 +163,7 @@ static void specialise(const struct lb *lb, struct lb_bpf *bpf, const struct lb_
 	bpf->rodata->lb_const_nat_destination = features->nat_destination;
 	bpf->rodata->lb_const_port_first = lb->options.port_first;
 	bpf->rodata->lb_const_port_last = lb->options.port_last;
+	bpf->rodata->lb_const_touch_ticks = lb_touch_ticks(lb);
 	bpf->rodata->lb_const_coarse_clock =
 		libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_ktime_get_coarse_ns, NULL) == 1;
 }

@@ -24,12 +24,12 @@ static void reply_of(const struct lb_key6 *key, const struct lb_conn6 *forward,
 		0; /* checked at its first packet, which asks the FIB for the way back */
 	memset(&reply->flow.hop, 0, sizeof(reply->flow.hop));
 	reply->flow.tags = 0;
-	reply->flow.last_seen_ns = clock_now_ns();
+	reply->flow.seen = reply->flow.touched = (__u32)(clock_now_ns() >> LB_TICK_SHIFT);
 	reply->flow.sport = key->dport;
 	reply->flow.dport = key->sport;
 	memcpy(reply->saddr, key->daddr, sizeof(reply->saddr));
 	memcpy(reply->daddr, key->saddr, sizeof(reply->daddr));
-	reply->created_s = forward->created_s;
+	reply->created = forward->created;
 }
 
 static __u32 address_sum(const struct lb_key6 *key, const struct lb_conn6 *conn)
@@ -55,7 +55,7 @@ static int put_reply(struct lb *lb, const struct lb_key6 *key, struct lb_conn6 *
 	struct lb_conn4 conn4 = { .flow = conn->flow,
 				  .saddr = conn->saddr[3],
 				  .daddr = conn->daddr[3],
-				  .created_s = conn->created_s };
+				  .created = conn->created };
 
 	conn->l4_delta = conn4.l4_delta = csum_fold(addresses + ports);
 	conn4.ip_delta = csum_fold(addresses + CSUM_TTL_DELTA);

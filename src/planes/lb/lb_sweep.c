@@ -13,8 +13,6 @@
 #include "lb_internal.h"
 
 #define STEP_NS (2 * NSEC_PER_MSEC)
-/* Entries note their use to a second, and the two clocks' ticks differ. */
-#define SLACK_NS (2 * NSEC_PER_SEC)
 /* Nothing of the kernel's: a connection that was reset needs no memory of it (as nf_conntrack's 10
  * s). */
 #define CLOSED_NS (10 * NSEC_PER_SEC)
@@ -85,8 +83,10 @@ static uint64_t timeout_of(const struct config_ebpf *config, const struct lb_flo
 
 static bool has_expired(const struct lb *lb, const struct lb_flow *flow, uint64_t now)
 {
-	return now > flow->last_seen_ns &&
-	       now - flow->last_seen_ns > timeout_of(lb->options.config, flow) + SLACK_NS;
+	uint64_t seen = (uint64_t)flow->seen << LB_TICK_SHIFT;
+
+	return now > seen && now - seen > timeout_of(lb->options.config, flow) +
+						  ((uint64_t)lb_touch_ticks(lb) << LB_TICK_SHIFT);
 }
 
 /* A connection that still wants its backend. */
@@ -96,11 +96,11 @@ static bool is_live(const struct lb_flow *flow)
 }
 
 /* Was it used since the batch was read? */
-static void expire(struct lb *lb, int fd, const void *key, uint64_t seen)
+static void expire(struct lb *lb, int fd, const void *key, uint32_t seen)
 {
 	union any_conn conn;
 
-	if (bpf_map_lookup_elem(fd, key, &conn) < 0 || conn.v4.flow.last_seen_ns != seen)
+	if (bpf_map_lookup_elem(fd, key, &conn) < 0 || conn.v4.flow.seen != seen)
 		return;
 	if (bpf_map_delete_elem(fd, key) == 0)
 		lb->sweep_expired++;
@@ -115,7 +115,7 @@ static void visit(struct lb *lb, int fd, const void *key, const void *value, uin
 
 	sweep->entries++;
 	if (has_expired(lb, flow, now)) {
-		expire(lb, fd, key, flow->last_seen_ns);
+		expire(lb, fd, key, flow->seen);
 		return;
 	}
 	if (flow->flags & LB_FLOW_REPLY)

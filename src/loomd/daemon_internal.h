@@ -1,0 +1,69 @@
+/* daemon_internal.h - the daemon's state, seen only by its own files.
+ * Layer: loomd. */
+#ifndef LOOM_DAEMON_INTERNAL_H
+#define LOOM_DAEMON_INTERNAL_H
+
+#include "admin/server.h"
+#include "daemon.h"
+#include "sys/loop.h"
+#include "sys/netlink.h"
+
+/* A removed backend leaves the model once two passes of the sweep, begun after its removal, found
+ * none of its connections. */
+struct leaving {
+	uint32_t id;
+	uint64_t since; /* lb_sweep_passes at removal */
+};
+
+struct daemon {
+	struct daemon_options options;
+	struct config *config;	  /* owned */
+	struct model *configured; /* owned; by the configuration alone */
+	struct model *current;	  /* owned; with the API's changes: what the kernel has */
+	struct addr *local;	  /* owned; the interfaces' own addresses */
+	size_t local_count;
+
+	struct loop *loop;		  /* owned */
+	struct netlink *netlink;	  /* owned */
+	struct lb *lb;			  /* owned; NULL if ebpf is disabled */
+	struct admin *admin;		  /* owned */
+	struct loop_timer *sweep_timer;	  /* the loop's */
+	struct loop_timer *resolve_timer; /* the loop's */
+	struct loop_timer *admin_timer;	  /* the loop's */
+	struct control control;
+	char pin_dir[256];
+	char socket_path[128];
+	char state_path[256];
+
+	struct leaving *leaving; /* owned */
+	size_t leaving_count;
+
+	bool detach;  /* on close */
+	bool serving; /* the data path stands */
+	uint64_t started_ns;
+	uint64_t reloads_ok;
+	uint64_t reloads_failed;
+	int64_t last_reload_wall_s;
+};
+
+/* daemon_model.c: every change of the model goes through here. */
+
+/* Makes the kernel and the state file equal next (taken over in any case).  On error both are as
+ * before. */
+int daemon_commit(struct daemon *daemon, struct model *next, struct err *err);
+/* Reads the interfaces' own addresses anew.  Returns 1 if they changed, 0, or -errno. */
+int daemon_read_addresses(struct daemon *daemon, const struct config *config, struct err *err);
+/* Model of the configuration with the API's changes (reset: without them). */
+int daemon_reload(struct daemon *daemon, bool reset, struct buf *complaints, struct buf *report,
+		  struct err *err);
+/* The implicit service follows the interfaces' addresses. */
+int daemon_follow_addresses(struct daemon *daemon, struct err *err);
+/* After a pass of the sweep: backends that have ended leave; deadlines fall. */
+void daemon_reap(struct daemon *daemon);
+/* At start: configuration, addresses, saved changes. */
+int daemon_load_model(struct daemon *daemon, struct err *err);
+
+/* daemon_control.c: the admin API's view. */
+void daemon_control_init(struct daemon *daemon);
+
+#endif

@@ -1,0 +1,20 @@
+/* state.h - the state file: changes made by the API, kept over restarts.
+ * Layer: loomd.  Threads: control thread only.  Blocks: file system calls with fsync. */
+#ifndef LOOM_STATE_H
+#define LOOM_STATE_H
+
+#include "base/err.h"
+#include "model/changes.h"
+
+/* Replaces the file in one step: either the old or the new content is on the disk, whatever
+ * happens. */
+int state_save(const char *path, const struct model_changes *changes, struct err *err);
+
+/* Returns 0 with *ret owned by the caller; -ENOENT: there is none; -EBADMSG: not a state file of
+ * this version, err says where. */
+int state_load(const char *path, struct model_changes **ret, struct err *err);
+
+/* The same for text in memory. */
+int state_parse(const char *text, size_t size, struct model_changes **ret, struct err *err);
+
+#endif

@@ -1,0 +1,219 @@
+#include "changes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool same_server(const struct backend *a, const struct backend *b)
+{
+	return a->id == b->id && a->port == b->port && addr_equal(&a->address, &b->address);
+}
+
+static struct backend *find_server(const struct service *service, const struct backend *like)
+{
+	for (size_t i = 0; service && i < service->backend_count; i++)
+		if (same_server(&service->backends[i], like))
+			return &service->backends[i];
+	return NULL;
+}
+
+static bool same_settings(const struct backend *a, const struct backend *b)
+{
+	return a->weight == b->weight && a->state == b->state &&
+	       a->deadline_wall_s == b->deadline_wall_s;
+}
+
+int model_changes_add(struct model_changes *changes, const char *service,
+		      enum model_change_kind kind, const struct backend *backend)
+{
+	struct model_change *list = realloc(changes->list,
+					    (changes->count + 1) * sizeof(*changes->list));
+
+	if (!list)
+		return -ENOMEM;
+	changes->list = list;
+	list[changes->count] = (struct model_change){ strdup(service), kind, *backend };
+	if (!list[changes->count].service)
+		return -ENOMEM;
+	changes->count++;
+	return 0;
+}
+
+static int diff_service(const struct service *configured, const struct service *current,
+			struct model_changes *changes)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < current->backend_count; i++) {
+		const struct backend *now = &current->backends[i];
+		const struct backend *was = find_server(configured, now);
+
+		if (!was)
+			r = model_changes_add(changes, current->name, CHANGE_ADDED, now);
+		else if (!same_settings(was, now))
+			r = model_changes_add(changes, current->name, CHANGE_SET, now);
+	}
+	for (size_t i = 0; r == 0 && configured && i < configured->backend_count; i++)
+		if (!find_server(current, &configured->backends[i]))
+			r = model_changes_add(changes, current->name, CHANGE_GONE,
+					      &configured->backends[i]);
+	return r;
+}
+
+int model_changes_diff(const struct model *configured, const struct model *current,
+		       struct model_changes **ret)
+{
+	struct model_changes *changes = calloc(1, sizeof(*changes));
+	int r = changes ? 0 : -ENOMEM;
+
+	*ret = NULL;
+	for (size_t i = 0; r == 0 && i < current->service_count; i++)
+		r = diff_service(model_service(configured, current->services[i].name),
+				 &current->services[i], changes);
+	if (r < 0) {
+		model_changes_free(changes);
+		return r;
+	}
+	*ret = changes;
+	return 0;
+}
+
+static void drop(struct buf *dropped, const struct model_change *change, const char *why)
+{
+	char text[ADDR_PORT_TEXT_LEN];
+
+	buf_printf(dropped, "service %s: backend %u %s: %s\n", change->service, change->backend.id,
+		   addr_port_format(&change->backend.address, change->backend.port, text), why);
+}
+
+static int apply_change(struct model *model, const struct model_change *change, struct buf *dropped)
+{
+	struct service *service = model_service(model, change->service);
+	struct backend *backend = find_server(service, &change->backend);
+	struct err err = { 0 };
+	int r;
+
+	if (!service) {
+		drop(dropped, change, "its service is not configured any more");
+		return 0;
+	}
+	if (change->kind == CHANGE_GONE) {
+		if (backend)
+			model_backend_remove(service, change->backend.id);
+		return 0;
+	}
+	if (backend) {
+		backend->weight = change->backend.weight;
+		backend->state = change->backend.state;
+		backend->deadline_wall_s = change->backend.deadline_wall_s;
+		return 0;
+	}
+	if (change->kind == CHANGE_SET) {
+		drop(dropped, change, "it is not configured any more");
+		return 0;
+	}
+	r = model_backend_add(model, service, &change->backend, &err);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0)
+		drop(dropped, change, err.text);
+	return 0;
+}
+
+int model_changes_apply(struct model *model, const struct model_changes *changes,
+			struct buf *dropped)
+{
+	/* Who goes makes room for who comes. */
+	for (size_t i = 0; i < changes->count; i++)
+		if (changes->list[i].kind == CHANGE_GONE)
+			apply_change(model, &changes->list[i], dropped);
+	for (size_t i = 0; i < changes->count; i++) {
+		int r;
+
+		if (changes->list[i].kind == CHANGE_GONE)
+			continue;
+		r = apply_change(model, &changes->list[i], dropped);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void model_changes_free(struct model_changes *changes)
+{
+	if (!changes)
+		return;
+	for (size_t i = 0; i < changes->count; i++)
+		free(changes->list[i].service);
+	free(changes->list);
+	free(changes);
+}
+
+/* ---- for people ---- */
+
+static void describe_backends(const struct service *old, const struct service *new, struct buf *out)
+{
+	char text[ADDR_PORT_TEXT_LEN];
+
+	for (size_t i = 0; i < new->backend_count; i++) {
+		const struct backend *now = &new->backends[i];
+		const struct backend *was = find_server(old, now);
+
+		addr_port_format(&now->address, now->port, text);
+		if (!was)
+			buf_printf(out, "service %s: backend %u %s added, weight %u\n", new->name,
+				   now->id, text, now->weight);
+		else if (was->weight != now->weight)
+			buf_printf(out, "service %s: backend %u %s: weight %u, was %u\n", new->name,
+				   now->id, text, now->weight, was->weight);
+		else if (was->state != now->state)
+			buf_printf(out, "service %s: backend %u %s: %s, was %s\n", new->name,
+				   now->id, text, backend_state_name(now->state),
+				   backend_state_name(was->state));
+	}
+	for (size_t i = 0; i < old->backend_count; i++) {
+		const struct backend *was = &old->backends[i];
+
+		if (!find_server(new, was))
+			buf_printf(out, "service %s: backend %u %s gone\n", new->name, was->id,
+				   addr_port_format(&was->address, was->port, text));
+	}
+}
+
+static bool same_list(const void *a, size_t a_count, const void *b, size_t b_count, size_t size)
+{
+	return a_count == b_count && (!a_count || !memcmp(a, b, a_count * size));
+}
+
+static void describe_service(const struct service *old, const struct service *new, struct buf *out)
+{
+	if (!same_list(old->addresses, old->address_count, new->addresses, new->address_count,
+		       sizeof(*old->addresses)))
+		buf_printf(out, "service %s: %zu addresses, were %zu\n", new->name,
+			   new->address_count, old->address_count);
+	if (!same_list(old->tcp_ports, old->tcp_port_count, new->tcp_ports, new->tcp_port_count,
+		       sizeof(*old->tcp_ports)) ||
+	    !same_list(old->udp_ports, old->udp_port_count, new->udp_ports, new->udp_port_count,
+		       sizeof(*old->udp_ports)))
+		buf_printf(out, "service %s: other ports\n", new->name);
+	if (old->nat != new->nat)
+		buf_printf(out, "service %s: nat for new connections\n", new->name);
+	if (old->table_size != new->table_size || old->algorithm != new->algorithm)
+		buf_printf(out, "service %s: slot table of %u\n", new->name, new->table_size);
+	describe_backends(old, new, out);
+}
+
+void model_describe_difference(const struct model *old, const struct model *new, struct buf *out)
+{
+	for (size_t i = 0; i < new->service_count; i++) {
+		const struct service *was = model_service(old, new->services[i].name);
+
+		if (was)
+			describe_service(was, &new->services[i], out);
+		else
+			buf_printf(out, "service %s added\n", new->services[i].name);
+	}
+	for (size_t i = 0; i < old->service_count; i++)
+		if (!model_service(new, old->services[i].name))
+			buf_printf(out, "service %s gone\n", old->services[i].name);
+}

@@ -1,0 +1,13 @@
+/* bpffs.h - the BPF filesystem that pins live on.
+ * Layer: sys.  Threads: any.  Blocks: file system calls. */
+#ifndef LOOM_BPFFS_H
+#define LOOM_BPFFS_H
+
+#include "base/err.h"
+
+/* Makes the directory path, and what is missing above it; mounts a BPF filesystem on /sys/fs/bpf if
+ * path lies there and none is mounted.  Fails with -EINVAL if path is on another kind of
+ * filesystem. */
+int bpffs_ensure(const char *path, struct err *err);
+
+#endif

@@ -1,0 +1,15 @@
+/* privilege.h - the capabilities loomd needs, and no more.
+ * Layer: sys.  Threads: before others start.  Blocks: no. */
+#ifndef LOOM_PRIVILEGE_H
+#define LOOM_PRIVILEGE_H
+
+#include "base/err.h"
+
+/* CAP_BPF (maps, programs), CAP_NET_ADMIN (XDP, neighbours), CAP_PERFMON (pointer arithmetic in
+ * programs): -EPERM names what is missing. */
+int privilege_check(struct err *err);
+
+/* Gives up everything else for good, in every set, and the power to gain it by exec. */
+int privilege_drop(struct err *err);
+
+#endif
