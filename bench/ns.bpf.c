@@ -74,42 +74,95 @@ int ns_balance(struct xdp_md *ctx)
 	return ns_restore(ctx, lb_main(ctx));
 }
 
+static __always_inline bool key4_read(struct xdp_md *ctx, struct lb_key4 *key)
+{
+	void *data = (void *)(long)ctx->data;
+	struct iphdr *ip = data + ETH_HLEN;
+	struct ports *ports = (void *)(ip + 1);
+
+	if (data + NS_IPV4_BYTES > (void *)(long)ctx->data_end)
+		return false;
+	*key = (struct lb_key4){ .saddr = ip->saddr,
+				 .daddr = ip->daddr,
+				 .sport = ports->source,
+				 .dport = ports->dest,
+				 .proto = ip->protocol };
+	return true;
+}
+
+static __always_inline bool key6_read(struct xdp_md *ctx, struct lb_key6 *key)
+{
+	void *data = (void *)(long)ctx->data;
+	struct ipv6hdr *ip = data + ETH_HLEN;
+	struct ports *ports = (void *)(ip + 1);
+
+	if (data + NS_IPV6_BYTES > (void *)(long)ctx->data_end)
+		return false;
+	*key = (struct lb_key6){ .sport = ports->source,
+				 .dport = ports->dest,
+				 .proto = ip->nexthdr };
+	__builtin_memcpy(key->saddr, &ip->saddr, sizeof(key->saddr));
+	__builtin_memcpy(key->daddr, &ip->daddr, sizeof(key->daddr));
+	return true;
+}
+
 /* Nothing but the lookup of the packet's connection, and a glance at it: the part of the balancer
  * that is the table's and the memory's. */
 SEC("xdp")
 int ns_lookup(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data;
-	struct ethhdr *eth = data;
-	const __u8 *state = NULL;
+	const struct lb_flow *flow = NULL;
 
-	if (data + NS_IPV6_BYTES > (void *)(long)ctx->data_end)
-		return XDP_ABORTED;
 	if (ns_ipv6) {
-		struct ipv6hdr *ip = (void *)(eth + 1);
-		struct ports *ports = (void *)(ip + 1);
-		struct lb_key6 key = { .sport = ports->source,
-				       .dport = ports->dest,
-				       .proto = ip->nexthdr };
-		struct lb_conn6 *conn;
+		struct lb_key6 key;
 
-		__builtin_memcpy(key.saddr, &ip->saddr, sizeof(key.saddr));
-		__builtin_memcpy(key.daddr, &ip->daddr, sizeof(key.daddr));
-		conn = bpf_map_lookup_elem(&lb_conns6, &key);
-		state = conn ? &conn->flow.state : NULL;
+		if (key6_read(ctx, &key))
+			flow = bpf_map_lookup_elem(&lb_conns6, &key);
 	} else {
-		struct iphdr *ip = (void *)(eth + 1);
-		struct ports *ports = (void *)(ip + 1);
-		struct lb_key4 key = { .saddr = ip->saddr,
-				       .daddr = ip->daddr,
-				       .sport = ports->source,
-				       .dport = ports->dest,
-				       .proto = ip->protocol };
-		struct lb_conn4 *conn = bpf_map_lookup_elem(&lb_conns4, &key);
+		struct lb_key4 key;
 
-		state = conn ? &conn->flow.state : NULL;
+		if (key4_read(ctx, &key))
+			flow = bpf_map_lookup_elem(&lb_conns4, &key);
 	}
-	return ns_restore(ctx, state && *state < LB_STATES ? XDP_REDIRECT : XDP_DROP);
+	return ns_restore(ctx, flow && flow->state < LB_STATES ? XDP_REDIRECT : XDP_DROP);
+}
+
+/* Nothing but the insertion of the two entries that a new flow takes. */
+SEC("xdp")
+int ns_insert(struct xdp_md *ctx)
+{
+	long r = -1;
+
+	if (ns_ipv6) {
+		struct lb_key6 key, reply;
+		struct lb_conn6 conn = {};
+
+		if (key6_read(ctx, &key)) {
+			addr_copy(reply.saddr, key.daddr);
+			addr_copy(reply.daddr, key.saddr);
+			reply.sport = key.dport;
+			reply.dport = key.sport;
+			reply.proto = key.proto;
+			__builtin_memset(reply.zero, 0, sizeof(reply.zero));
+			r = bpf_map_update_elem(&lb_conns6, &reply, &conn, BPF_NOEXIST);
+			r |= bpf_map_update_elem(&lb_conns6, &key, &conn, BPF_ANY);
+		}
+	} else {
+		struct lb_conn4 conn = {};
+		struct lb_key4 key;
+
+		if (key4_read(ctx, &key)) {
+			struct lb_key4 reply = { .saddr = key.daddr,
+						 .daddr = key.saddr,
+						 .sport = key.dport,
+						 .dport = key.sport,
+						 .proto = key.proto };
+
+			r = bpf_map_update_elem(&lb_conns4, &reply, &conn, BPF_NOEXIST);
+			r |= bpf_map_update_elem(&lb_conns4, &key, &conn, BPF_ANY);
+		}
+	}
+	return ns_restore(ctx, r ? XDP_DROP : XDP_REDIRECT);
 }
 
 /* The same without the balancer: what the wrapper costs. */

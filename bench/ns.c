@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -28,35 +27,37 @@
 #include "ns.h"
 #include "ns.skel.h"
 
-#define BACKENDS      256
-#define TABLE_SIZE    65537
-#define TABLE_ENTRIES 2621440 /* 1,048,576 connections under NAT, and a quarter more */
-#define HOP_IFINDEX   2	      /* only the verdict is looked at: the frame goes nowhere */
-#define SERVICE_PORT  80
-#define BACKEND_PORT  8080
-#define OTHER_PORT    40000 /* neither a service's nor in NAT's range */
-#define NAT_FIRST     1024
-#define NAT_LAST      32767
-#define CLIENT_PORT   10000
-#define FRAME_BYTES   96
-#define LEAST_REPEAT  262144
-#define NEW_FLOWS     65536
-#define NOTE_S	      1.05
-#define FLUSH_BATCH   65536
-#define MAX_ROUNDS    101
-#define RUNS	      4 /* of a round: XDP_PASS, wrapper, balancer; a lookup if there is an entry */
+#define BACKENDS     256
+#define TABLE_SIZE   65537
+#define FEW_ENTRIES  1000000 /* the default */
+#define MANY_ENTRIES 2621440 /* 1,048,576 connections under NAT, and a quarter more */
+#define HOP_IFINDEX  2	     /* only the verdict is looked at: the frame goes nowhere */
+#define SERVICE_PORT 80
+#define BACKEND_PORT 8080
+#define OTHER_PORT   40000 /* neither a service's nor in NAT's range */
+#define NAT_FIRST    1024
+#define NAT_LAST     32767
+#define CLIENT_PORT  10000
+#define FRAME_BYTES  96
+#define LEAST_REPEAT 262144
+#define NEW_FLOWS    65536
+#define FLUSH_BATCH  65536
+#define MAX_ROUNDS   101
+#define RUNS	     4 /* of a round: XDP_PASS, wrapper, balancer; the table alone */
 
 /* One load of the program, specialised as loomd would. */
 struct group {
 	bool ipv6;
 	bool nat_destination;
 	int proto;
-	bool many; /* measured with the most flows as well */
+	bool noting; /* every packet notes its time */
+	bool many;   /* measured with the most flows, too */
 };
 
 enum kind {
 	ESTABLISHED,
-	NOTED, /* established; every packet is its flow's first for more than a second */
+	NOTED, /* established, and every packet notes its time in both halves, as one in seconds
+		  does */
 	NEW,
 	NOT_OURS,
 };
@@ -86,14 +87,6 @@ static __attribute__((noreturn, format(printf, 1, 2))) void die(const char *form
 	fputc('\n', stderr);
 	va_end(args);
 	exit(1);
-}
-
-static double seconds_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec + now.tv_nsec / 1e9;
 }
 
 static void put(const struct bpf_map *map, const void *key, const void *value)
@@ -185,15 +178,15 @@ static void fill_service(const struct bench *b)
 	put(b->bpf->maps.lb_ports, &zero, &ports);
 }
 
-static void bench_open(struct bench *b)
+static void bench_open(struct bench *b, __u32 entries)
 {
 	const struct group *g = b->group;
 
 	b->bpf = ns_bpf__open();
 	if (!b->bpf)
 		die("cannot open the program: %m");
-	bpf_map__set_max_entries(b->bpf->maps.lb_conns4, g->ipv6 ? 1024 : TABLE_ENTRIES);
-	bpf_map__set_max_entries(b->bpf->maps.lb_conns6, g->ipv6 ? TABLE_ENTRIES : 1024);
+	bpf_map__set_max_entries(b->bpf->maps.lb_conns4, g->ipv6 ? 1024 : entries);
+	bpf_map__set_max_entries(b->bpf->maps.lb_conns6, g->ipv6 ? entries : 1024);
 	bpf_map__set_max_entries(b->bpf->maps.lb_backends, BACKENDS + 1);
 	bpf_map__set_max_entries(b->bpf->maps.lb_backend_counts, BACKENDS + 1);
 	bpf_map__set_max_entries(b->bpf->maps.lb_reals, BACKENDS);
@@ -201,6 +194,8 @@ static void bench_open(struct bench *b)
 	b->bpf->rodata->lb_const_nat_destination = g->nat_destination;
 	b->bpf->rodata->lb_const_port_first = NAT_FIRST;
 	b->bpf->rodata->lb_const_port_last = NAT_LAST;
+	if (g->noting)
+		b->bpf->rodata->lb_const_touch_ticks = 0;
 	b->bpf->rodata->ns_ipv6 = g->ipv6;
 	if (ns_bpf__load(b->bpf))
 		die("cannot load the program: %m; run as root, on Linux 5.10 or newer");
@@ -340,7 +335,7 @@ static void flush(const struct bench *b)
 static void row_print(const struct bench *b, enum kind kind, __u32 flows, __u32 repeat,
 		      __u32 others, double ns[RUNS][MAX_ROUNDS])
 {
-	static const char *const names[] = { "pass_ns", "wrapper_ns", "balance_ns", "lookup_ns" };
+	static const char *const names[] = { "pass_ns", "wrapper_ns", "balance_ns", "table_ns" };
 
 	printf("{\"kind\": \"%s\", \"family\": %d, \"proto\": \"%s\", \"nat\": \"%s\", \"flows\": "
 	       "%u, "
@@ -348,7 +343,7 @@ static void row_print(const struct bench *b, enum kind kind, __u32 flows, __u32 
 	       kind_names[kind], b->group->ipv6 ? 6 : 4,
 	       b->group->proto == IPPROTO_TCP ? "tcp" : "udp",
 	       b->group->nat_destination ? "destination" : "full", flows, repeat, others);
-	for (int which = 0; which < RUNS - (kind != ESTABLISHED); which++) {
+	for (int which = 0; which < RUNS - (kind == NOT_OURS || kind == NOTED); which++) {
 		printf(", \"%s\": [", names[which]);
 		for (int round = 0; round < b->settings->rounds; round++)
 			printf("%s%.0f", round ? ", " : "", ns[which][round]);
@@ -371,8 +366,10 @@ static void row_new(const struct bench *b)
 
 	order_fill(&b->bpf->bss->order, b->group, NEW, NEW_FLOWS);
 	for (int round = 0; round < b->settings->rounds; round++) {
-		flush(b);
 		floors(b, ns, round);
+		flush(b);
+		ns[3][round] = run(b, b->bpf->progs.ns_insert, NEW_FLOWS);
+		flush(b);
 		ns[2][round] = run_counted(b, NEW, NEW_FLOWS, &others);
 	}
 	row_print(b, NEW, NEW_FLOWS, NEW_FLOWS, others, ns);
@@ -380,71 +377,58 @@ static void row_new(const struct bench *b)
 
 static void row(const struct bench *b, enum kind kind, __u32 flows)
 {
+	__u32 repeat = flows > LEAST_REPEAT ? flows : LEAST_REPEAT;
 	double ns[RUNS][MAX_ROUNDS];
 	__u32 others;
 
 	order_fill(&b->bpf->bss->order, b->group, kind, flows);
-	if (kind == ESTABLISHED) {
+	if (kind != NOT_OURS) {
 		flush(b);
 		run_counted(b, kind, flows * 2, &others); /* begins them, and takes each up once */
 	}
 	for (int round = 0; round < b->settings->rounds; round++) {
 		floors(b, ns, round);
 		if (kind == ESTABLISHED)
-			ns[3][round] = run(b, b->bpf->progs.ns_lookup, LEAST_REPEAT);
-		ns[2][round] = run_counted(b, kind, LEAST_REPEAT, &others);
+			ns[3][round] = run(b, b->bpf->progs.ns_lookup, repeat);
+		ns[2][round] = run_counted(b, kind, repeat, &others);
 	}
-	row_print(b, kind, flows, LEAST_REPEAT, others, ns);
+	row_print(b, kind, flows, repeat, others, ns);
 }
 
-/* More flows than are seen again within a moment.  Once a second a flow's packet has more to do: it
- * notes the time in both halves.  Where a turn takes so long, that would fall on whichever turn it
- * likes; so turns alternate, one in which every packet notes, one in which none does. */
-static void rows_many(const struct bench *b, __u32 flows)
+static void measure_few(struct bench *b)
 {
-	double ns[RUNS][MAX_ROUNDS], noted[RUNS][MAX_ROUNDS], noted_at;
-	__u32 others;
+	bench_open(b, FEW_ENTRIES);
+	row(b, NOT_OURS, 1024);
+	row(b, ESTABLISHED, 1);
+	row(b, ESTABLISHED, 1024);
+	if (!b->settings->quick)
+		row(b, ESTABLISHED, 65536);
+	row_new(b);
+	ns_bpf__destroy(b->bpf);
+}
 
-	order_fill(&b->bpf->bss->order, b->group, ESTABLISHED, flows);
-	flush(b);
-	run_counted(b, ESTABLISHED, flows, &others);
-	noted_at = seconds_now();
-	run_counted(b, ESTABLISHED, flows, &others);
-	for (int round = 0; round < b->settings->rounds; round++) {
-		floors(b, ns, round);
-		ns[3][round] = run(b, b->bpf->progs.ns_lookup, flows);
-		while (seconds_now() - noted_at < NOTE_S)
-			usleep(10000);
-		noted_at = seconds_now();
-		noted[2][round] = run_counted(b, NOTED, flows, &others);
-		ns[2][round] = run_counted(b, ESTABLISHED, flows, &others);
-	}
-	memcpy(noted[0], ns[0], sizeof(ns[0]));
-	memcpy(noted[1], ns[1], sizeof(ns[1]));
-	row_print(b, ESTABLISHED, flows, flows, others, ns);
-	row_print(b, NOTED, flows, flows, others, noted);
+static void measure_many(struct bench *b)
+{
+	bench_open(b, MANY_ENTRIES);
+	row(b, b->group->noting ? NOTED : ESTABLISHED, b->settings->most_flows);
+	ns_bpf__destroy(b->bpf);
 }
 
 static void measure(const struct settings *settings, const struct group *group)
 {
 	struct bench b = { .settings = settings, .group = group };
 
-	bench_open(&b);
-	row(&b, NOT_OURS, 1024);
-	row(&b, ESTABLISHED, 1);
-	row(&b, ESTABLISHED, 1024);
-	if (!settings->quick)
-		row(&b, ESTABLISHED, 65536);
+	if (!group->noting)
+		measure_few(&b);
 	if (settings->most_flows > LEAST_REPEAT && group->many)
-		rows_many(&b, settings->most_flows);
-	row_new(&b);
-	ns_bpf__destroy(b.bpf);
+		measure_many(&b);
 }
 
 int main(int argc, char **argv)
 {
 	static const struct group groups[] = {
 		{ .proto = IPPROTO_TCP, .many = true },
+		{ .proto = IPPROTO_TCP, .many = true, .noting = true },
 		{ .proto = IPPROTO_UDP, .many = true },
 		{ .proto = IPPROTO_TCP, .many = true, .ipv6 = true },
 		{ .proto = IPPROTO_UDP, .ipv6 = true },
@@ -467,7 +451,7 @@ int main(int argc, char **argv)
 		die("cannot run on CPU %u: %m", settings.cpu);
 	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
-		if (!settings.quick || i == 0 || i == 2)
+		if (!settings.quick || i == 0 || i == 3)
 			measure(&settings, &groups[i]);
 	return 0;
 }
