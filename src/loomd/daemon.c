@@ -22,6 +22,8 @@
 /* While a neighbour's answer is awaited its event comes by netlink; this catches what events miss.
  */
 #define SETTLE_NS (20 * NSEC_PER_MSEC)
+/* How often the table is swept while removed backends wait for their last connection. */
+#define LEAVING_NS (200 * NSEC_PER_MSEC)
 /* Between two steps of a sweep the loop serves others. */
 #define PAUSE_NS NSEC_PER_MSEC
 
@@ -32,20 +34,26 @@ void daemon_pin_dir(const struct config *config, char *path, size_t size)
 
 /* ---- while serving ---- */
 
+/* Soon, if removed backends wait for their last connection; but a fifth of the time at most. */
+static uint64_t until_next_pass(const struct daemon *daemon)
+{
+	uint64_t rest = 4 * lb_sweep_duration_ns(daemon->lb);
+
+	if (!daemon->leaving_count)
+		return daemon->config->ebpf.sweep_interval_ns;
+	return rest > LEAVING_NS ? rest : LEAVING_NS;
+}
+
 static void on_sweep(void *ctx)
 {
 	struct daemon *daemon = ctx;
 
-	if (!lb_sweep_step(daemon->lb)) {
-		loop_arm(daemon->sweep_timer, PAUSE_NS);
-		return;
-	}
-	daemon_reap(daemon);
-	/* Somebody waits to leave: look again soon, at no more than a fifth of the time. */
-	if (daemon->leaving_count)
-		loop_arm(daemon->sweep_timer, 200 * NSEC_PER_MSEC);
-	else
-		loop_arm(daemon->sweep_timer, daemon->config->ebpf.sweep_interval_ns);
+	bool complete = lb_sweep_step(daemon->lb);
+
+	/* daemon_reap may want the next pass at once. */
+	loop_arm(daemon->sweep_timer, complete ? until_next_pass(daemon) : PAUSE_NS);
+	if (complete)
+		daemon_reap(daemon);
 }
 
 static void on_resolve(void *ctx)

@@ -119,6 +119,8 @@ int daemon_commit(struct daemon *daemon, struct model *next, struct err *err)
 	daemon->current = next;
 	if (daemon->lb)
 		lb_resolve_all(daemon->lb, daemon->netlink);
+	if (daemon->sweep_timer)
+		loop_arm(daemon->sweep_timer, 0); /* somebody may have begun to leave */
 	return 0;
 }
 

@@ -44,7 +44,8 @@ static __always_inline int flow_revise(struct xdp_md *ctx, bool ipv6, const stru
 		flow->generation = 0; /* asked again until user space knows better */
 		return hop_from_fib(ctx, ipv6, p, flow);
 	}
-	if (same && backend->state == LB_BACKEND_CUT && p->proto == IPPROTO_TCP)
+	if (same && backend->state == LB_BACKEND_CUT && p->proto == IPPROTO_TCP &&
+	    !client_begins(p, flow))
 		return FLOW_CUT;
 	if (flow->flags & LB_FLOW_REPLY)
 		return drop(ctx, LB_FLOW_ENDED);
@@ -126,13 +127,19 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, const struc
 	slow->p = *p;
 	if (found)
 		r = p->truncated ? drop(ctx, LB_MALFORMED)
+		    : p->expired ? drop(ctx, LB_TTL_EXPIRED)
 		    : ipv6	 ? lb_check_flow6(ctx)
 				 : lb_check_flow4(ctx);
 	if (r == FLOW_CUT)
 		return ipv6 ? lb_reset_client6(ctx) : lb_reset_client4(ctx);
 	if (r != FLOW_NEW)
 		return r;
-	return ipv6 ? lb_new_flow6(ctx) : lb_new_flow4(ctx);
+	r = ipv6 ? lb_new_flow6(ctx) : lb_new_flow4(ctx);
+	if (r != FLOW_GO || slow->backend.hop.ifindex)
+		return r;
+	/* User space does not know the way: this looks it up in the FIB. */
+	r = ipv6 ? lb_check_flow6(ctx) : lb_check_flow4(ctx);
+	return r > FLOW_GO ? drop(ctx, LB_FLOW_ENDED) : r; /* its backend went just now */
 }
 
 /* Sends the rewritten frame and counts it. */

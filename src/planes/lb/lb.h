@@ -83,6 +83,8 @@ bool lb_sweep_step(struct lb *lb);
  * connection of backend id that still lives. */
 bool lb_backend_idle(const struct lb *lb, uint32_t id, uint64_t since);
 uint64_t lb_sweep_passes(const struct lb *lb);
+/* How long the last complete pass took, pauses included. */
+uint64_t lb_sweep_duration_ns(const struct lb *lb);
 
 /* A descriptor (or -errno) that is readable when the program has something to say; lb_events_read
  * handles it (-errno if the ring is broken).  True in *ret_sweep: a sweep should start at once. */

@@ -18,15 +18,21 @@ static __always_inline void count_event(enum lb_counter counter)
 		count->packets++;
 }
 
-/* Counts the packet under counter and returns verdict. */
-static __always_inline int count_verdict(const struct xdp_md *ctx, __u32 counter, int verdict)
+/* bytes: the frame's length as received. */
+static __always_inline void count_packet(__u32 counter, __u64 bytes)
 {
 	struct lb_count *count = bpf_map_lookup_elem(&lb_counters, &counter);
 
 	if (count) {
 		count->packets++;
-		count->bytes += frame_length(ctx);
+		count->bytes += bytes;
 	}
+}
+
+/* Counts the packet, its length unchanged, under counter and returns verdict. */
+static __always_inline int count_verdict(const struct xdp_md *ctx, __u32 counter, int verdict)
+{
+	count_packet(counter, frame_length(ctx));
 	return verdict;
 }
 

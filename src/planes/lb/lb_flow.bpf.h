@@ -290,6 +290,13 @@ static __always_inline __u8 tcp_next_state(__u8 state, __u8 tcp, bool reply, __u
 	return state;
 }
 
+/* Does the client begin a connection with this packet of a flow? */
+static __always_inline bool client_begins(const struct packet *p, const struct lb_flow *flow)
+{
+	return (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN &&
+	       !(flow->flags & LB_FLOW_REPLY);
+}
+
 /* A packet that may change the state; both halves learn of it.  Returns FLOW_GO, or FLOW_NEW for a
  * client that uses its port again: both halves are gone then. */
 static __always_inline int flow_transition(bool ipv6, const struct packet *p, struct lb_flow *flow)
@@ -300,8 +307,7 @@ static __always_inline int flow_transition(bool ipv6, const struct packet *p, st
 	__u8 flags = flow->flags;
 	__u8 state;
 
-	if ((p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN && !reply &&
-	    flow->state >= LB_STATE_TIME_WAIT) {
+	if (client_begins(p, flow) && flow->state >= LB_STATE_TIME_WAIT) {
 		flow_forget(ipv6, p, flow);
 		return FLOW_NEW;
 	}

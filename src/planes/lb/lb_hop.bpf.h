@@ -29,13 +29,9 @@ static __always_inline int hop_from_fib(struct xdp_md *ctx, bool ipv6, const str
 		fib.ipv4_src = saddr[3];
 		fib.ipv4_dst = daddr[3];
 	}
-	/* As if forwarding; where that is switched off, as if sending, which looks only behind this
-	 * interface. */
+	/* As if forwarding.  Where that is switched off the kernel answers nothing, not even with
+	 * BPF_FIB_LOOKUP_OUTPUT: it asks for forwarding first (net/core/filter.c). */
 	r = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
-	if (r == BPF_FIB_LKUP_RET_FWD_DISABLED) {
-		fib.ifindex = ctx->ingress_ifindex;
-		r = bpf_fib_lookup(ctx, &fib, sizeof(fib), BPF_FIB_LOOKUP_OUTPUT);
-	}
 	if (r == BPF_FIB_LKUP_RET_NO_NEIGH)
 		return drop(ctx, LB_NO_NEIGHBOUR);
 	if (r != BPF_FIB_LKUP_RET_SUCCESS)

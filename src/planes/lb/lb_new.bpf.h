@@ -37,6 +37,7 @@ static __always_inline __u32 scale(__u32 hash, __u32 n)
 
 enum claim {
 	CLAIMED,  /* the port is ours: reply half written */
+	ADOPTED,  /* it was ours before: reply half found */
 	TAKEN,	  /* another flow's */
 	REUSABLE, /* another flow's, which has ended */
 	REFUSED,  /* the table took nothing */
@@ -164,8 +165,11 @@ static __always_inline int claim_port(struct xdp_md *ctx, const bool ipv6, __u32
 	if (!other)
 		return REFUSED;
 	if (reply_is_of(ipv6, &nf->p, other)) {
+		/* What is left of an ended connection has no state for a new one. */
+		if (other->state >= LB_STATE_TIME_WAIT)
+			return conns_put(ipv6, nf, &nf->key, BPF_ANY) ? REFUSED : CLAIMED;
 		adopt_reply(nf, other);
-		return CLAIMED;
+		return ADOPTED;
 	}
 	/* The backend keeps no TIME_WAIT for it: a new SYN from this port is welcome there. */
 	if (other->state >= LB_STATE_TIME_WAIT && other->flags & LB_FLOW_CLIENT_FIRST)
@@ -221,27 +225,24 @@ __noinline int lb_take_over_port6(__u32 i)
 	return take_over_port(true, i);
 }
 
-/* Chooses source address and port and writes the reply half.  Returns FLOW_GO or a counter. */
-static __always_inline int allocate_source(struct xdp_md *ctx, const bool ipv6)
+/* Chooses source address and port and writes the reply half.  Returns CLAIMED, ADOPTED, TAKEN
+ * (all of them) or REFUSED. */
+static __always_inline enum claim allocate_source(struct xdp_md *ctx, const bool ipv6)
 {
 	__u32 reusable = LB_PORT_TRIES;
-	int claim;
+	enum claim claim;
 
 	for (__u32 i = 0; i < LB_PORT_TRIES; i++) {
 		claim = ipv6 ? lb_claim_port6(ctx, i) : lb_claim_port4(ctx, i);
-
-		if (claim == CLAIMED)
-			return FLOW_GO;
-		if (claim == REFUSED)
-			return LB_MAP_FULL;
+		if (claim != TAKEN && claim != REUSABLE)
+			return claim;
 		count_event(LB_PORT_CLASH);
 		if (claim == REUSABLE && reusable == LB_PORT_TRIES)
 			reusable = i;
 	}
 	if (reusable == LB_PORT_TRIES)
-		return LB_NO_PORT;
-	claim = ipv6 ? lb_take_over_port6(reusable) : lb_take_over_port4(reusable);
-	return claim == CLAIMED ? FLOW_GO : LB_MAP_FULL;
+		return TAKEN;
+	return ipv6 ? lb_take_over_port6(reusable) : lb_take_over_port4(reusable);
 }
 
 static __always_inline bool find_lost_half(const bool ipv6)
@@ -289,6 +290,8 @@ static __always_inline void prepare_reply(struct xdp_md *ctx, struct slow_path *
 	flow->flags = LB_FLOW_REPLY;
 	if (flow->state >= LB_STATE_ESTABLISHED)
 		flow->flags |= LB_FLOW_PICKED_UP;
+	if (flow->state == LB_STATE_FIN_WAIT)
+		flow->flags |= LB_FLOW_FIN_CLIENT;
 	flow->zero = 0;
 	flow->sport = p->dport;
 	flow->dport = p->sport;
@@ -391,8 +394,8 @@ static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 	struct slow_path *nf = slow_path();
 	const struct lb_service *service;
 	struct lb_service_key key = {};
+	enum claim claim;
 	bool middle;
-	int r;
 
 	if (!nf)
 		return XDP_PASS;
@@ -404,6 +407,8 @@ static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 		return stranger(ctx, ipv6, &nf->p);
 	if (nf->p.truncated || (nf->p.proto == IPPROTO_TCP && !flags_can_begin(nf->p.tcp_flags)))
 		return drop(ctx, LB_MALFORMED);
+	if (nf->p.expired)
+		return drop(ctx, LB_TTL_EXPIRED);
 	nf->hash = hash_of_packet(ipv6, &nf->p);
 	if (!select_backend(nf, service))
 		return pass(ctx, LB_NO_BACKEND);
@@ -415,12 +420,15 @@ static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 	if (!middle || !find_lost_half(ipv6)) {
 		if (middle && nf->p.tcp_flags & TCP_RST)
 			return pass(ctx, LB_NO_BACKEND);
-		r = allocate_source(ctx, ipv6);
-		if (r != FLOW_GO)
-			return count_verdict(ctx, r, XDP_DROP);
+		claim = allocate_source(ctx, ipv6);
+		if (claim == TAKEN)
+			return drop(ctx, LB_NO_PORT);
+		if (claim == REFUSED)
+			return drop(ctx, LB_MAP_FULL);
+		if (claim == CLAIMED)
+			count_connection(nf->row);
 		if (middle)
 			count_event(LB_PICKED_UP);
-		count_connection(nf->row);
 	}
 	return put_forward(ipv6, nf) ? drop(ctx, LB_MAP_FULL) : FLOW_GO;
 }

@@ -45,6 +45,7 @@ struct packet {
 	__u8 tcp_flags; /* byte 13 of the TCP header */
 	__u8 tags;	/* LB_TAGS_* */
 	bool truncated; /* the transport header is not whole, or lengths contradict */
+	bool expired;	/* no hop is left */
 	__be16 tci[2];
 	__u16 l3; /* offsets from the frame's start */
 	__u16 l4;
@@ -131,6 +132,7 @@ static __always_inline int parse_ipv4(void *data, void *end, struct packet *p)
 	if (ip->frag_off & bpf_htons(LB_IP_MF | LB_IP_OFFSET))
 		return LB_FRAGMENT;
 	p->proto = ip->protocol;
+	p->expired = ip->ttl <= 1;
 	p->saddr[3] = ip->saddr;
 	p->daddr[3] = ip->daddr;
 	p->l4 = p->l3 + header;
@@ -146,7 +148,7 @@ static __always_inline int walk_extensions(void *data, void *end, __u8 next, str
 {
 	__u32 offset = p->l3 + sizeof(struct ipv6hdr);
 
-	for (int i = 0; i < LB_MAX_EXT_HEADERS; i++) {
+	for (int i = 0; i <= LB_MAX_EXT_HEADERS; i++) {
 		struct ext_header *ext = data + offset;
 
 		if (next == IPPROTO_TCP || (lb_const_udp && next == IPPROTO_UDP)) {
@@ -193,6 +195,7 @@ static __always_inline int parse_ipv6(void *data, void *end, struct packet *p)
 		return counter;
 	__builtin_memcpy(p->saddr, &ip->saddr, sizeof(p->saddr));
 	__builtin_memcpy(p->daddr, &ip->daddr, sizeof(p->daddr));
+	p->expired = ip->hop_limit <= 1;
 	payload = bpf_ntohs(ip->payload_len);
 	extensions = p->l4 - p->l3 - sizeof(*ip);
 	if (payload < extensions)

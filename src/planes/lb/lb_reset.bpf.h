@@ -141,10 +141,14 @@ static __always_inline int reset_client(struct xdp_md *ctx, const bool ipv6)
 	struct lb_flow *flow;
 	struct reset reset;
 	struct packet *p;
+	__u64 length;
 	bool reply;
+	int verdict;
 
 	if (!slow)
 		return XDP_DROP;
+	length = frame_length(ctx);
+	barrier_var(length); /* or the compiler keeps the halves of a pointer */
 	p = &slow->p;
 	back = &slow->conn.flow;
 	key_of_packet(&slow->key, p);
@@ -172,8 +176,11 @@ static __always_inline int reset_client(struct xdp_md *ctx, const bool ipv6)
 	conns_delete(ipv6, &slow->key);
 	if (!write_reset(ctx, ipv6, p, &reset))
 		return drop(ctx, LB_FLOW_ENDED);
-	count_verdict(ctx, LB_RESET, 0);
-	return send_to_hop(ctx, &back->hop, back->tags, p->tags);
+	verdict = send_to_hop(ctx, &back->hop, back->tags, p->tags);
+	if (verdict < 0)
+		return drop(ctx, LB_TX_ERROR);
+	count_packet(LB_RESET, length);
+	return verdict;
 }
 
 __noinline int lb_reset_client4(struct xdp_md *ctx)

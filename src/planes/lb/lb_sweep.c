@@ -81,11 +81,19 @@ static uint64_t timeout_of(const struct config_ebpf *config, const struct lb_flo
 	}
 }
 
+static bool is_cut(const struct lb *lb, const struct lb_flow *flow)
+{
+	return flow->backend < lb->row_count &&
+	       lb->rows[flow->backend].kernel.state == LB_BACKEND_CUT;
+}
+
 static bool has_expired(const struct lb *lb, const struct lb_flow *flow, uint64_t now)
 {
+	/* Who has not spoken to a cut backend for so long is reset by whichever backend gets the next packet. */
+	uint64_t timeout = is_cut(lb, flow) ? CLOSED_NS : timeout_of(lb->options.config, flow);
 	uint64_t seen = (uint64_t)flow->seen << LB_TICK_SHIFT;
 
-	return now > seen && now - seen > timeout_of(lb->options.config, flow) +
+	return now > seen && now - seen > timeout +
 						  ((uint64_t)lb_touch_ticks(lb) << LB_TICK_SHIFT);
 }
 
@@ -204,6 +212,11 @@ bool lb_sweep_step(struct lb *lb)
 	}
 	finish(lb);
 	return true;
+}
+
+uint64_t lb_sweep_duration_ns(const struct lb *lb)
+{
+	return lb->sweep_last_ns;
 }
 
 uint64_t lb_sweep_passes(const struct lb *lb)

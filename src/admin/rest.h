@@ -1,0 +1,34 @@
+/* rest.h - one function a route of docs/rest-api.md.
+ * Layer: admin.  Threads: control thread only.  Blocks: as struct control does.
+ *
+ * Each answers call->reply; path, query and the body's size are checked already. */
+#ifndef LOOM_REST_H
+#define LOOM_REST_H
+
+#include "route.h"
+
+void rest_health(struct call *call);
+void rest_ready(struct call *call);
+void rest_metrics(struct call *call);
+void rest_stats(struct call *call);
+
+void rest_config(struct call *call);
+void rest_config_reload(struct call *call);
+
+void rest_services(struct call *call);
+/* A SERVICE; NULL if out of memory. */
+json_t *rest_service_json(const struct service *service);
+
+void rest_backends(struct call *call);
+void rest_backends_stats(struct call *call);
+/* Answers with a BACKEND after a change.  The change stands: that the data path cannot be read now
+ * must not make it look failed, so its next hop then shows as resolving. */
+void rest_answer_backend(struct call *call, unsigned int status, const struct backend *backend,
+			 const char *service);
+void rest_backend_add(struct call *call);
+void rest_backend_patch(struct call *call);
+void rest_backend_remove(struct call *call);
+
+void rest_connections(struct call *call);
+
+#endif

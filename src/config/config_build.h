@@ -1,0 +1,32 @@
+/* config_build.h - checked items to struct config.
+ * Layer: config.  Threads: one owner.  Blocks: no. */
+#ifndef LOOM_CONFIG_BUILD_H
+#define LOOM_CONFIG_BUILD_H
+
+#include "config.h"
+#include "config_check.h"
+
+struct build {
+	struct item *root;
+	struct arena *arena;
+	struct complaints *complaints;
+	struct config *config;
+	bool failed; /* an allocation failed */
+};
+
+/* Owned copies that remember a failure in build. */
+char *build_text(struct build *build, const char *text);
+void *build_array(struct build *build, size_t count, size_t size);
+/* The ports of a list of them, in host order. */
+uint16_t *build_ports(struct build *build, const struct item *list, size_t *ret_count);
+
+/* config_services.c: the implicit service and the others, and what they contradict. */
+void build_services(struct build *build);
+/* config_unique.c: what must be there once over all services, and the ids that were left open. */
+void build_unique(struct build *build, const struct item *const *services);
+
+/* Everything but the services.  Returns 0 or -ENOMEM. */
+int config_build(struct item *root, struct arena *arena, struct complaints *complaints,
+		 struct config *config);
+
+#endif

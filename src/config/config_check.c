@@ -1,0 +1,298 @@
+#include "config_check.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "config_text.h"
+
+struct check {
+	struct arena *arena;
+	struct complaints *complaints;
+	char path[256]; /* of the key being checked */
+	size_t path_len;
+	bool secret;
+	bool failed; /* an allocation failed */
+};
+
+static void check_item(struct check *ck, const struct node *node, struct item *item);
+
+/* Makes the path longer; returns the length to go back to. */
+static size_t path_enter(struct check *ck, const char *separator, const char *name)
+{
+	size_t before = ck->path_len;
+	int n = snprintf(ck->path + before, sizeof(ck->path) - before, "%s%s",
+			 before ? separator : "", name);
+
+	must(n >= 0 && before + (size_t)n < sizeof(ck->path));
+	ck->path_len = before + (size_t)n;
+	return before;
+}
+
+static void path_leave(struct check *ck, size_t before)
+{
+	ck->path_len = before;
+	ck->path[before] = '\0';
+}
+
+static void complain_expected(struct check *ck, const struct key *key, const struct node *node)
+{
+	struct buf what;
+
+	buf_init(&what);
+	value_describe(key, &what);
+	if (key->flags & KEY_SINGLE) {
+		buf_printf(&what, " of values, or one value");
+	} else if (key->flags & KEY_OR_ALL) {
+		buf_printf(&what, ", or all");
+	}
+	complain(ck->complaints, node_place(node), "%s%sexpected %s", ck->path,
+		 ck->path_len ? ": " : "", what.data ? what.data : "another value");
+	ck->failed = ck->failed || buf_failed(&what);
+	buf_done(&what);
+}
+
+/* A name worth repeating in a message: what one would mistype, and nothing one would hide. */
+static bool quotable(const struct check *ck, const char *name)
+{
+	size_t len = strlen(name);
+
+	return !ck->secret && len > 0 && len <= 40 && !text_names_secret(name, len) &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") ==
+		       len;
+}
+
+static void complain_unknown(struct check *ck, const struct key *map, const struct node *node)
+{
+	const struct key *nearest = schema_nearest(map, node->key->text);
+	const char *where = ck->path_len ? ck->path : "the top level";
+	struct place place = node_place(node->key);
+	char name[48] = "", path[256];
+
+	if (quotable(ck, node->key->text))
+		snprintf(name, sizeof(name), " '%s'", node->key->text);
+	if (nearest)
+		complain(ck->complaints, place, "unknown key%s in %s; did you mean '%s'?", name,
+			 where, nearest->name);
+	else if (name[0] && schema_locate(node->key->text, path, sizeof(path)))
+		complain(ck->complaints, place, "unknown key%s in %s; there is %s", name, where,
+			 path);
+	else
+		complain(ck->complaints, place, "unknown key%s in %s; loom.yaml(5) lists the keys",
+			 name, where);
+}
+
+static void check_required(struct check *ck, const struct item *item, const struct node *node)
+{
+	for (size_t i = 0; i < item->count; i++)
+		if (item->below[i].key->flags & KEY_REQUIRED && !item->below[i].written)
+			complain(ck->complaints, node_key_place(node), "%s: '%s' is missing",
+				 ck->path, item->below[i].key->name);
+}
+
+/* Secrets in a tree that is of another shape than the schema's are secrets still. */
+static void hide(const struct node *node)
+{
+	source_hide(node->source, node->at, node->end);
+	for (const struct node *child = node->first; child; child = child->next) {
+		if (child->key)
+			source_hide(child->source, child->key->at, child->key->end);
+		hide(child);
+	}
+}
+
+static void check_field(struct check *ck, const struct node *node, struct item *field)
+{
+	size_t before = path_enter(ck, ".", field->key->name);
+	bool secret = ck->secret;
+
+	ck->secret = secret || field->key->flags & KEY_SECRET;
+	if (field->written)
+		complain_twice(ck->complaints, node_place(node->key), ck->path,
+			       node_place(field->written->key));
+	else
+		check_item(ck, node, field);
+	ck->secret = secret;
+	path_leave(ck, before);
+}
+
+static void check_map(struct check *ck, const struct node *node, struct item *item)
+{
+	if (node->kind != NODE_MAPPING) {
+		complain_expected(ck, item->key, node);
+		item->node = NULL;
+		return;
+	}
+	for (const struct node *child = node->first; child && !ck->failed; child = child->next) {
+		const struct key *key = schema_find(item->key, child->key->text);
+
+		if (ck->secret && (!key || key->type != KEY_MAP))
+			hide(child);
+		if (ck->secret && !key)
+			source_hide(child->source, child->key->at, child->key->end);
+		if (key)
+			check_field(ck, child, &item->below[key - item->key->keys]);
+		else if (!child->key->refused)
+			complain_unknown(ck, item->key, child);
+	}
+	check_required(ck, item, node);
+}
+
+/* Ports are the only long lists of this kind. */
+struct seen {
+	uint64_t ports[65536 / 64];
+};
+
+static bool seen_before(struct seen *seen, const struct item *list, size_t index)
+{
+	const struct item *entry = &list->below[index];
+	uint64_t number = entry->value.number;
+	bool before;
+
+	if (entry->key->type == KEY_PORT) {
+		before = seen->ports[number / 64] >> number % 64 & 1;
+		seen->ports[number / 64] |= 1ull << number % 64;
+		return before;
+	}
+	for (size_t i = 0; i < index; i++)
+		if (list->below[i].node && item_equal(&list->below[i], entry))
+			return true;
+	return false;
+}
+
+static void check_entries(struct check *ck, const struct node *first, struct item *item)
+{
+	bool element_is_map = item->key->keys->type == KEY_MAP;
+	struct seen seen = { 0 };
+	const struct node *node = first;
+	size_t before = path_enter(ck, "", element_is_map ? "[]" : "");
+
+	for (size_t i = 0; i < item->count && !ck->failed; i++, node = node->next) {
+		struct item *entry = &item->below[i];
+
+		entry->key = item->key->keys;
+		if (element_is_map && !item_fields(ck->arena, entry)) {
+			ck->failed = true;
+			return;
+		}
+		check_item(ck, node, entry);
+		if (entry->node && item->key->flags & KEY_UNIQUE && seen_before(&seen, item, i))
+			complain(ck->complaints, node_place(node), "%s: this %s is listed twice",
+				 ck->path, entry->key->name);
+	}
+	path_leave(ck, before);
+}
+
+static void check_list(struct check *ck, const struct node *node, struct item *item)
+{
+	const struct key *key = item->key;
+	const struct node *first = node->first;
+	size_t count = 0;
+
+	if (node->kind == NODE_SCALAR && key->flags & KEY_OR_ALL &&
+	    strcmp(node->text, "all") == 0) {
+		item->value.number = 1;
+		return;
+	}
+	if (node->kind == NODE_SCALAR && key->flags & KEY_SINGLE) {
+		first = node;
+		count = 1;
+	} else if (node->kind != NODE_SEQUENCE) {
+		complain_expected(ck, key, node);
+		item->node = NULL;
+		return;
+	} else {
+		for (const struct node *child = first; child; child = child->next)
+			count++;
+	}
+	if (count < key->min || count > key->max) {
+		complain(ck->complaints, node_place(node),
+			 "%s: expected a list of %ju to %ju entries", ck->path, (uintmax_t)key->min,
+			 (uintmax_t)key->max);
+		item->node = NULL;
+		return;
+	}
+	item->below = arena_alloc(ck->arena, count, sizeof(*item->below));
+	item->count = item->below ? count : 0;
+	ck->failed = !item->below;
+	if (item->below)
+		check_entries(ck, first, item);
+}
+
+static void check_scalar(struct check *ck, const struct node *node, struct item *item)
+{
+	struct err err;
+
+	if (node->kind != NODE_SCALAR || node_is_null(node)) {
+		complain_expected(ck, item->key, node);
+		item->node = NULL;
+		return;
+	}
+	if (value_parse(item->key, node->text, &item->value, &err) < 0) {
+		complain(ck->complaints, node_place(node), "%s: %s%s", ck->path, err.text,
+			 node->expanded ? " (this is about the text after ${...} was replaced)"
+					: "");
+		item->node = NULL;
+	}
+}
+
+static void check_item(struct check *ck, const struct node *node, struct item *item)
+{
+	bool container = item->key->type == KEY_MAP || item->key->type == KEY_LIST;
+
+	item->written = node;
+	if (node->refused)
+		return;
+	item->node = node;
+	if (container && node_is_null(node))
+		item->node = NULL; /* "backends:" with all entries commented out */
+	else if (item->key->type == KEY_MAP)
+		check_map(ck, node, item);
+	else if (item->key->type == KEY_LIST)
+		check_list(ck, node, item);
+	else
+		check_scalar(ck, node, item);
+}
+
+/* One setting, two spellings: the full one gets what the short one says. */
+static void fold_alias(struct check *ck, struct item *root, const struct key_alias *alias)
+{
+	struct item *spelled = item_at(root, alias->path);
+	struct item *full = item_at(root, alias->stands_for);
+	const struct key *key = full->key;
+	struct place_lines lines;
+
+	if (spelled->node && full->node && !item_equal(spelled, full)) {
+		lines = place_lines(node_key_place(full->node));
+		complain(ck->complaints, node_key_place(spelled->node),
+			 "%s and %s are one setting and differ; give one of them (the other is at "
+			 "%s:%zu:%zu)",
+			 alias->path, alias->stands_for, full->node->source->name, lines.line,
+			 lines.column);
+	}
+	if (spelled->node && !full->written) {
+		*full = *spelled;
+		full->key = key;
+	}
+	spelled->node = NULL;
+}
+
+int item_check(const struct node *root, struct arena *arena, struct complaints *complaints,
+	       struct item **ret)
+{
+	struct check ck = { .arena = arena, .complaints = complaints };
+	struct item *item = arena_alloc(arena, 1, sizeof(*item));
+
+	if (!item)
+		return -ENOMEM;
+	item->key = &schema_root;
+	if (!item_fields(arena, item))
+		return -ENOMEM;
+	if (root && !node_is_null(root))
+		check_item(&ck, root, item);
+	for (const struct key_alias *alias = schema_aliases; alias->path; alias++)
+		fold_alias(&ck, item, alias);
+	*ret = item;
+	return ck.failed ? -ENOMEM : 0;
+}

@@ -1,0 +1,198 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "config_build.h"
+
+struct load {
+	struct arena arena;
+	struct complaints complaints;
+	struct source *sources; /* owned */
+	size_t count;
+	struct item *root; /* all documents so far */
+};
+
+static int load_init(struct load *load, size_t count)
+{
+	memset(load, 0, sizeof(*load));
+	arena_init(&load->arena);
+	complaints_init(&load->complaints);
+	load->sources = calloc(count ? count : 1, sizeof(*load->sources));
+	return load->sources ? 0 : -ENOMEM;
+}
+
+static void load_done(struct load *load)
+{
+	complaints_done(&load->complaints);
+	arena_done(&load->arena);
+	free(load->sources);
+}
+
+static struct source *load_source(struct load *load, const char *name)
+{
+	struct source *source = &load->sources[load->count];
+
+	source->name = name;
+	source->order = load->count++;
+	return source;
+}
+
+/* Parses, checks and merges one more document; a broken one leaves the others' complaints to come.
+ */
+static int load_document(struct load *load, const struct source *source)
+{
+	struct item *item;
+	struct node *root;
+	int r = node_parse(source, &load->arena, &load->complaints, &root);
+
+	if (r == -EINVAL)
+		return 0;
+	if (r == 0)
+		r = item_check(root, &load->arena, &load->complaints, &item);
+	if (r < 0)
+		return r;
+	if (!load->root) {
+		load->root = item;
+		return 0;
+	}
+	return item_merge(load->root, item, &load->arena);
+}
+
+static int note_later(void *ctx, const struct item *item, const char *path)
+{
+	struct config *config = ctx;
+	struct place_lines lines = place_lines(node_key_place(item->node));
+	size_t size = (config->not_in_force_count + 1) * sizeof(*config->not_in_force);
+	char **list = realloc(config->not_in_force, size);
+	struct buf text;
+
+	if (!list)
+		return -ENOMEM;
+	config->not_in_force = list;
+	buf_init(&text);
+	buf_printf(&text, "%s:%zu:%zu: %s", item->node->source->name, lines.line, lines.column,
+		   path);
+	if (item->value.later)
+		buf_printf(&text, ": %s", item->node->text);
+	list[config->not_in_force_count] = buf_take(&text);
+	if (!list[config->not_in_force_count])
+		return -ENOMEM;
+	config->not_in_force_count++;
+	return 0;
+}
+
+static int load_build(struct load *load, struct config **ret)
+{
+	struct config *config;
+	int r;
+
+	if (!load->root)
+		return -EINVAL;
+	config = calloc(1, sizeof(*config));
+	if (!config)
+		return -ENOMEM;
+	r = config_build(load->root, &load->arena, &load->complaints, config);
+	if (r == 0 && load->complaints.count == 0)
+		r = item_each_later(load->root, note_later, config);
+	if (r == 0 && load->complaints.count)
+		r = -EINVAL;
+	if (r < 0) {
+		config_free(config);
+		return r;
+	}
+	*ret = config;
+	return 0;
+}
+
+/* The end of every load: builds, and tells what is wrong. */
+static int load_finish(struct load *load, int r, struct config **ret, struct buf *complaints)
+{
+	if (r == 0)
+		r = load_build(load, ret);
+	if (r != -ENOMEM && complaints_print(&load->complaints, complaints) < 0)
+		r = -ENOMEM;
+	if (r == -ENOMEM)
+		buf_printf(complaints, "%s:1:1: error: not enough memory for this configuration\n",
+			   load->count ? load->sources[0].name : "loom.yaml");
+	load_done(load);
+	return r;
+}
+
+int config_load(const char *const *paths, size_t count, struct config **ret, struct buf *complaints)
+{
+	struct load load;
+	int r = load_init(&load, count);
+
+	*ret = NULL;
+	if (count == 0)
+		buf_printf(complaints, "no configuration is given; name one with -c FILE\n");
+	for (size_t i = 0; i < count && r == 0; i++) {
+		bool standard = strcmp(paths[i], "-") == 0;
+		struct source *source = load_source(&load, standard ? "<stdin>" : paths[i]);
+
+		r = source_read(source, paths[i], &load.arena, &load.complaints);
+		if (r == 0)
+			r = load_document(&load, source);
+		else if (r == -EINVAL)
+			r = 0;
+	}
+	return load_finish(&load, r, ret, complaints);
+}
+
+int config_load_text(const char *name, const char *text, size_t len, struct config **ret,
+		     struct buf *complaints)
+{
+	struct load load;
+	int r = load_init(&load, 1);
+
+	*ret = NULL;
+	if (r == 0) {
+		struct source *source = load_source(&load, name);
+
+		r = source_take(source, text, len, &load.arena, &load.complaints);
+		if (r == 0)
+			r = load_document(&load, source);
+	}
+	return load_finish(&load, r, ret, complaints);
+}
+
+static void free_list(char **list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(list[i]);
+	free(list);
+}
+
+static void free_secret(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
+void config_free(struct config *config)
+{
+	if (!config)
+		return;
+	for (size_t i = 0; i < config->service_count; i++) {
+		free(config->services[i].name);
+		free(config->services[i].addresses);
+		free(config->services[i].tcp_ports);
+		free(config->services[i].udp_ports);
+		free(config->services[i].backends);
+	}
+	free(config->services);
+	free_list(config->not_in_force, config->not_in_force_count);
+	free_list(config->ebpf.interfaces, config->ebpf.interface_count);
+	free(config->ebpf.pin_path);
+	free(config->ebpf.snat_addresses);
+	free(config->ebpf.passthrough_ports);
+	free(config->admin.socket);
+	free_secret(config->admin.bearer);
+	free(config->admin.basic_user);
+	free_secret(config->admin.basic_password);
+	free(config->instance);
+	free(config->state_dir);
+	free(config);
+}

@@ -1,0 +1,763 @@
+#include "schema.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "config.h"
+#include "config_text.h"
+
+#define MSEC	    NSEC_PER_MSEC
+#define SEC	    NSEC_PER_SEC
+#define HOUR	    (3600 * SEC)
+#define DAY	    (24 * HOUR)
+#define KIB	    1024ull
+#define GIB	    (KIB * KIB * KIB)
+#define ENTRIES_MAX 1048576
+
+static const struct choice algorithms[] = {
+	{ "maglev", CONFIG_MAGLEV, false },
+	{ "round_robin", CONFIG_ROUND_ROBIN, true },
+	{ "weighted", CONFIG_WEIGHTED, true },
+	{ 0 },
+};
+
+static const struct choice nats[] = {
+	{ "full", CONFIG_NAT_FULL, false },
+	{ "destination", CONFIG_NAT_DESTINATION, false },
+	{ 0 },
+};
+
+static const struct choice xdp_modes[] = {
+	{ "native", CONFIG_XDP_NATIVE, false },
+	{ "generic", CONFIG_XDP_GENERIC, false },
+	{ "offload", CONFIG_XDP_OFFLOAD, false },
+	{ 0 },
+};
+
+/* Values of keys that nothing acts on yet are their rows. */
+static const struct choice modes[] = { { "xdp", 0, false }, { "hybrid", 1, true }, { 0 } };
+static const struct choice protocols[] = { { "tcp", 0, false }, { "udp", 1, false }, { 0 } };
+static const struct choice forwardings[] = { { "nat", 0, false }, { "dsr", 1, true }, { 0 } };
+static const struct choice encaps[] = {
+	{ "ipip", 0, false }, { "gue", 1, false }, { "none", 2, false }, { 0 }
+};
+static const struct choice conditions[] = {
+	{ "connection_limit_exceeded", 0, false },
+	{ "complex_routing", 1, false },
+	{ "websocket", 2, false },
+	{ 0 },
+};
+static const struct choice actions[] = { { "load_balance", 0, false },
+					 { "pass", 1, false },
+					 { 0 } };
+static const struct choice backend_map_types[] = { { "hash", 0, false },
+						   { "array", 1, true },
+						   { 0 } };
+static const struct choice connection_map_types[] = {
+	{ "lru_hash", CONFIG_MAP_LRU_HASH, false },
+	{ "hash", CONFIG_MAP_HASH, false },
+	{ 0 },
+};
+static const struct choice stats_map_types[] = {
+	{ "percpu_array", 0, false },
+	{ "array", 1, false },
+	{ "percpu_hash", 2, false },
+	{ "hash", 3, false },
+	{ 0 },
+};
+static const struct choice log_levels[] = {
+	{ "error", LOG_LEVEL_ERROR, false },   { "warning", LOG_LEVEL_WARNING, false },
+	{ "notice", LOG_LEVEL_NOTICE, false }, { "info", LOG_LEVEL_INFO, false },
+	{ "debug", LOG_LEVEL_DEBUG, false },   { 0 },
+};
+
+static const struct key port_element = { .name = "port", .type = KEY_PORT };
+static const struct key cpu_element = { .name = "CPU", .type = KEY_NUMBER, .max = 4095 };
+static const struct key interface_element = { .name = "interface", .type = KEY_INTERFACE };
+static const struct key address_element = { .name = "address", .type = KEY_ADDRESS };
+static const struct key net_element = { .name = "address", .type = KEY_NET };
+static const struct key protocol_element = { .name = "protocol",
+					     .type = KEY_ENUM,
+					     .choices = protocols };
+static const struct key condition_element = { .name = "condition",
+					      .type = KEY_ENUM,
+					      .choices = conditions };
+
+#define PORTS(text, otherwise_text, more)                                                      \
+	{                                                                                      \
+		.name = "ports", .type = KEY_LIST, .flags = KEY_UNIQUE | (more), .min = 1,     \
+		.max = 65535, .keys = &port_element, .otherwise = otherwise_text, .help = text \
+	}
+
+static const struct key backend_keys[] = {
+	{ .name = "id",
+	  .type = KEY_NUMBER,
+	  .min = 1,
+	  .max = UINT32_MAX,
+	  .otherwise = "the lowest number that is free among all services",
+	  .help = "How the admin API and the metrics name the backend." },
+	{ .name = "name",
+	  .type = KEY_TEXT,
+	  .flags = KEY_LATER,
+	  .min = 1,
+	  .max = 63,
+	  .help = "A label for people." },
+	{ .name = "address",
+	  .type = KEY_ADDRESS,
+	  .flags = KEY_REQUIRED,
+	  .help = "Where the backend answers." },
+	{ .name = "port",
+	  .type = KEY_PORT,
+	  .otherwise = "the port the client used",
+	  .help = "Where the backend listens." },
+	{ .name = "weight",
+	  .type = KEY_NUMBER,
+	  .min = 0,
+	  .max = 65535,
+	  .fallback = "100",
+	  .help = "The backend's share of new connections, relative to the others' weights; with 0 "
+		  "it gets none and keeps those it has." },
+	{ 0 },
+};
+static const struct key backend_element = { .name = "backend",
+					    .type = KEY_MAP,
+					    .keys = backend_keys };
+
+#define BACKENDS(text, more)                                                                    \
+	{                                                                                       \
+		.name = "backends", .type = KEY_LIST, .flags = KEY_APPEND | (more),             \
+		.max = ENTRIES_MAX, .keys = &backend_element, .otherwise = "none", .help = text \
+	}
+
+static const struct key service_keys[] = {
+	{ .name = "name",
+	  .type = KEY_NAME,
+	  .flags = KEY_REQUIRED,
+	  .min = 1,
+	  .max = 63,
+	  .help = "Unique; the implicit service of \"ebpf.backends\" is called \"default\"." },
+	{ .name = "addresses",
+	  .type = KEY_LIST,
+	  .flags = KEY_REQUIRED | KEY_UNIQUE,
+	  .min = 1,
+	  .max = 1024,
+	  .keys = &address_element,
+	  .help = "The addresses clients connect to, IPv4 and IPv6." },
+	{ .name = "protocol",
+	  .type = KEY_LIST,
+	  .flags = KEY_SINGLE | KEY_UNIQUE,
+	  .min = 1,
+	  .max = 2,
+	  .keys = &protocol_element,
+	  .fallback = "tcp",
+	  .help = "One protocol, or a list of both." },
+	PORTS("The ports clients connect to, for each protocol.", NULL, KEY_REQUIRED),
+	{ .name = "algorithm",
+	  .type = KEY_ENUM,
+	  .choices = algorithms,
+	  .otherwise = "ebpf.xdp.load_balancing.algorithm",
+	  .help = "How a new connection gets its backend." },
+	{ .name = "maglev_table_size",
+	  .type = KEY_NUMBER,
+	  .flags = KEY_PRIME,
+	  .min = 3,
+	  .max = 1048573,
+	  .unit = "slots",
+	  .otherwise = "ebpf.xdp.load_balancing.maglev_table_size",
+	  .help = "Slots in the service's Maglev table." },
+	{ .name = "mode",
+	  .type = KEY_ENUM,
+	  .choices = forwardings,
+	  .fallback = "nat",
+	  .help = "How packets reach the backends." },
+	{ .name = "nat",
+	  .type = KEY_ENUM,
+	  .choices = nats,
+	  .otherwise = "ebpf.xdp.nat",
+	  .help = "See ebpf.xdp.nat." },
+	BACKENDS("The servers behind the service.  Each has the family of one of its addresses.",
+		 0),
+	{ 0 },
+};
+static const struct key service_element = { .name = "service",
+					    .type = KEY_MAP,
+					    .keys = service_keys };
+
+static const struct key upstream_keys[] = {
+	{ .name = "name",
+	  .type = KEY_NAME,
+	  .flags = KEY_REQUIRED,
+	  .min = 1,
+	  .max = 63,
+	  .help = "Unique among the upstreams." },
+	BACKENDS("The servers behind the upstream.", 0),
+	{ 0 },
+};
+static const struct key upstream_element = { .name = "upstream",
+					     .type = KEY_MAP,
+					     .keys = upstream_keys };
+
+static const struct key program_keys[] = {
+	{ .name = "name",
+	  .type = KEY_NAME,
+	  .flags = KEY_REQUIRED,
+	  .min = 1,
+	  .max = 63,
+	  .help = "Unique among the programs." },
+	{ .name = "path",
+	  .type = KEY_PATH,
+	  .flags = KEY_REQUIRED,
+	  .min = 2,
+	  .max = 4095,
+	  .help = "An object file." },
+	{ .name = "section",
+	  .type = KEY_TEXT,
+	  .flags = KEY_REQUIRED,
+	  .min = 1,
+	  .max = 63,
+	  .help = "The section of the object file that holds the program." },
+	{ 0 },
+};
+static const struct key program_element = { .name = "program",
+					    .type = KEY_MAP,
+					    .keys = program_keys };
+
+static const struct key match_keys[] = { PORTS("Destination ports.", NULL, 0), { 0 } };
+static const struct key route_keys[] = {
+	{ .name = "match",
+	  .type = KEY_MAP,
+	  .keys = match_keys,
+	  .help = "Which packets the route is for." },
+	{ .name = "action",
+	  .type = KEY_ENUM,
+	  .flags = KEY_REQUIRED,
+	  .choices = actions,
+	  .help = "What becomes of them." },
+	{ 0 },
+};
+static const struct key route_element = { .name = "route", .type = KEY_MAP, .keys = route_keys };
+
+static const struct key load_balancing_keys[] = {
+	{ .name = "algorithm",
+	  .type = KEY_ENUM,
+	  .choices = algorithms,
+	  .fallback = "maglev",
+	  .help = "How a new connection gets its backend: by consistent hashing (maglev), in turn "
+		  "(round_robin), or in turn by weight (weighted)." },
+	{ .name = "maglev_table_size",
+	  .type = KEY_NUMBER,
+	  .flags = KEY_PRIME,
+	  .min = 3,
+	  .max = 1048573,
+	  .unit = "slots",
+	  .fallback = "65537",
+	  .help = "Slots in each service's Maglev table, a prime: about a hundred times the number "
+		  "of "
+		  "backends spreads evenly." },
+	{ 0 },
+};
+
+static const struct key affinity_keys[] = {
+	{ .name = "enabled",
+	  .type = KEY_BOOL,
+	  .fallback = "false",
+	  .help = "Does a client stay with its backend?" },
+	{ .name = "timeout",
+	  .type = KEY_DURATION,
+	  .min = SEC,
+	  .max = 30 * DAY,
+	  .fallback = "300s",
+	  .help = "How long after its last connection." },
+	{ 0 },
+};
+
+static const struct key udp_affinity_keys[] = {
+	{ .name = "enabled",
+	  .type = KEY_BOOL,
+	  .fallback = "false",
+	  .help = "Does a client stay with its backend?" },
+	{ .name = "timeout",
+	  .type = KEY_DURATION,
+	  .min = SEC,
+	  .max = 30 * DAY,
+	  .fallback = "60s",
+	  .help = "How long after its last packet." },
+	{ 0 },
+};
+
+static const struct key tcp_keys[] = {
+	{ .name = "enabled",
+	  .type = KEY_BOOL,
+	  .fallback = "true",
+	  .help = "With false the implicit service has none of the TCP ports." },
+	PORTS("TCP ports of the implicit service.", "none", 0),
+	{ 0 },
+};
+
+static const struct key udp_keys[] = {
+	{ .name = "enabled",
+	  .type = KEY_BOOL,
+	  .fallback = "true",
+	  .help = "With false the implicit service has none of the UDP ports." },
+	PORTS("UDP ports of the implicit service.", "none", 0),
+	{ .name = "session_affinity",
+	  .type = KEY_MAP,
+	  .flags = KEY_LATER,
+	  .keys = udp_affinity_keys,
+	  .help = "Sticky UDP clients." },
+	{ 0 },
+};
+
+static const struct key protocols_keys[] = {
+	{ .name = "tcp", .type = KEY_MAP, .keys = tcp_keys, .help = "TCP." },
+	{ .name = "udp", .type = KEY_MAP, .keys = udp_keys, .help = "UDP." },
+	{ 0 },
+};
+
+static const struct key dsr_keys[] = {
+	{ .name = "enabled",
+	  .type = KEY_BOOL,
+	  .fallback = "false",
+	  .help = "Do backends answer clients directly?" },
+	{ .name = "encap",
+	  .type = KEY_ENUM,
+	  .choices = encaps,
+	  .fallback = "ipip",
+	  .help = "How packets reach the backends: in a tunnel (ipip, gue), or rewritten on the "
+		  "same "
+		  "link only (none)." },
+	{ 0 },
+};
+
+static const struct key snat_keys[] = {
+	{ .name = "addresses",
+	  .type = KEY_LIST,
+	  .flags = KEY_UNIQUE,
+	  .min = 1,
+	  .max = 256,
+	  .keys = &net_element,
+	  .otherwise = "the address the route to the backend prefers",
+	  .help = "Source addresses of full NAT.  A network stands for all of its addresses; "
+		  "256 addresses altogether." },
+	{ .name = "ports",
+	  .type = KEY_PORT_RANGE,
+	  .otherwise = "chosen at start, clear of net.ipv4.ip_local_port_range",
+	  .help = "Source ports of full NAT." },
+	{ 0 },
+};
+
+static const struct key xdp_keys[] = {
+	{ .name = "enabled",
+	  .type = KEY_BOOL,
+	  .fallback = "true",
+	  .help = "With false no program is attached." },
+	{ .name = "interface",
+	  .type = KEY_LIST,
+	  .flags = KEY_SINGLE | KEY_UNIQUE,
+	  .min = 1,
+	  .max = 16,
+	  .keys = &interface_element,
+	  .otherwise = "none: \"loomd run\" needs one",
+	  .help = "The network interface, or a list of them; each gets the program.  Short form: "
+		  "ebpf.interface." },
+	{ .name = "mode",
+	  .type = KEY_ENUM,
+	  .choices = xdp_modes,
+	  .fallback = "native",
+	  .help = "Where the program runs: in the driver (native), in the kernel's common receive "
+		  "path (generic: any driver, slower), in the network card (offload).  Short form: "
+		  "ebpf.xdp_mode." },
+	{ .name = "generic_fallback",
+	  .type = KEY_BOOL,
+	  .fallback = "false",
+	  .help = "May generic take the place of native where the driver has no native mode?" },
+	{ .name = "nat",
+	  .type = KEY_ENUM,
+	  .choices = nats,
+	  .fallback = "full",
+	  .help = "What is rewritten.  full: source and destination; works with any backend.  "
+		  "destination: the client's address is kept, and the backend routes its answers "
+		  "back through this host.  For the implicit service and those without a nat of "
+		  "their own." },
+	{ .name = "snat",
+	  .type = KEY_MAP,
+	  .keys = snat_keys,
+	  .help = "The source side of full NAT." },
+	{ .name = "load_balancing",
+	  .type = KEY_MAP,
+	  .keys = load_balancing_keys,
+	  .help = "For the implicit service and what other services leave open." },
+	{ .name = "protocols",
+	  .type = KEY_MAP,
+	  .keys = protocols_keys,
+	  .help = "What the implicit service serves." },
+	{ .name = "passthrough_ports",
+	  .type = KEY_LIST,
+	  .flags = KEY_UNIQUE,
+	  .max = 65535,
+	  .keys = &port_element,
+	  .otherwise = "none",
+	  .help = "Ports that always go to this host's own sockets." },
+	{ .name = "batch_size",
+	  .type = KEY_NUMBER,
+	  .min = 1,
+	  .max = 65536,
+	  .unit = "entries",
+	  .fallback = "64",
+	  .help = "Entries per system call where maps are read or changed." },
+	{ .name = "ring_buffer_size",
+	  .type = KEY_BYTES,
+	  .flags = KEY_POWER_OF_2,
+	  .min = 4096,
+	  .max = GIB,
+	  .unit = "bytes",
+	  .fallback = "16384",
+	  .help = "Size of the buffer in which the program reports events." },
+	{ .name = "connection_affinity",
+	  .type = KEY_MAP,
+	  .flags = KEY_LATER,
+	  .keys = affinity_keys,
+	  .help = "Sticky clients." },
+	{ .name = "dsr",
+	  .type = KEY_MAP,
+	  .flags = KEY_LATER,
+	  .keys = dsr_keys,
+	  .help = "Direct server return." },
+	{ .name = "fallback",
+	  .type = KEY_LIST,
+	  .flags = KEY_LATER | KEY_UNIQUE,
+	  .max = 16,
+	  .keys = &condition_element,
+	  .otherwise = "none",
+	  .help = "Conditions under which packets go to user space." },
+	{ .name = "routes",
+	  .type = KEY_LIST,
+	  .flags = KEY_LATER,
+	  .max = 1024,
+	  .keys = &route_element,
+	  .otherwise = "none",
+	  .help = "For mode: hybrid: what is balanced by the program." },
+	{ .name = "cpu_affinity",
+	  .type = KEY_LIST,
+	  .flags = KEY_LATER | KEY_UNIQUE | KEY_OR_ALL,
+	  .min = 1,
+	  .max = 4096,
+	  .keys = &cpu_element,
+	  .fallback = "all",
+	  .help = "CPUs that process packets." },
+	{ .name = "programs",
+	  .type = KEY_LIST,
+	  .flags = KEY_LATER | KEY_APPEND,
+	  .max = 64,
+	  .keys = &program_element,
+	  .otherwise = "the program built into loomd",
+	  .help = "Programs to load." },
+	{ 0 },
+};
+
+static const struct key tcp_timeout_keys[] = {
+	{ .name = "established",
+	  .type = KEY_DURATION,
+	  .min = SEC,
+	  .max = 30 * DAY,
+	  .otherwise = "ebpf.conntrack.timeout",
+	  .help = "The handshake is complete." },
+	{ .name = "syn_sent",
+	  .type = KEY_DURATION,
+	  .min = SEC,
+	  .max = 30 * DAY,
+	  .fallback = "30s",
+	  .help = "The client's SYN was seen." },
+	{ .name = "syn_recv",
+	  .type = KEY_DURATION,
+	  .min = SEC,
+	  .max = 30 * DAY,
+	  .fallback = "30s",
+	  .help = "The backend's SYN and ACK were seen." },
+	{ .name = "fin_wait",
+	  .type = KEY_DURATION,
+	  .min = SEC,
+	  .max = 30 * DAY,
+	  .fallback = "60s",
+	  .help = "One side has closed." },
+	{ .name = "time_wait",
+	  .type = KEY_DURATION,
+	  .min = SEC,
+	  .max = 30 * DAY,
+	  .fallback = "120s",
+	  .help = "Both sides have closed." },
+	{ 0 },
+};
+
+#define CONNECTIONS_MAX 100000000
+
+static const struct key conntrack_keys[] = {
+	{ .name = "enabled",
+	  .type = KEY_BOOL,
+	  .fallback = "true",
+	  .help = "Must be true: NAT needs the connection table." },
+	{ .name = "max_entries",
+	  .type = KEY_NUMBER,
+	  .min = 1,
+	  .max = CONNECTIONS_MAX,
+	  .unit = "connections",
+	  .fallback = "1000000",
+	  .help = "How many connections the table holds.  The same setting as "
+		  "ebpf.maps.connections.max_entries." },
+	{ .name = "timeout",
+	  .type = KEY_DURATION,
+	  .min = SEC,
+	  .max = 30 * DAY,
+	  .fallback = "300s",
+	  .help = "How long an idle connection is remembered: UDP, and TCP states without a "
+		  "timeout of "
+		  "their own." },
+	{ .name = "tcp_timeouts",
+	  .type = KEY_MAP,
+	  .keys = tcp_timeout_keys,
+	  .help = "The same by TCP state." },
+	{ .name = "sweep_interval",
+	  .type = KEY_DURATION,
+	  .min = 100 * MSEC,
+	  .max = HOUR,
+	  .fallback = "5s",
+	  .help = "How often expired connections are swept from the table." },
+	{ 0 },
+};
+
+static const struct key backends_map_keys[] = {
+	{ .name = "max_entries",
+	  .type = KEY_NUMBER,
+	  .min = 1,
+	  .max = ENTRIES_MAX,
+	  .unit = "backends",
+	  .fallback = "10000",
+	  .help = "How many backends all services may have together." },
+	{ .name = "type",
+	  .type = KEY_ENUM,
+	  .choices = backend_map_types,
+	  .fallback = "hash",
+	  .help = "How the map is organised; the program knows best." },
+	{ 0 },
+};
+
+static const struct key connections_map_keys[] = {
+	{ .name = "max_entries",
+	  .type = KEY_NUMBER,
+	  .min = 1,
+	  .max = CONNECTIONS_MAX,
+	  .unit = "connections",
+	  .otherwise = "ebpf.conntrack.max_entries",
+	  .help = "The same setting as ebpf.conntrack.max_entries." },
+	{ .name = "type",
+	  .type = KEY_ENUM,
+	  .choices = connection_map_types,
+	  .fallback = "lru_hash",
+	  .help = "What a full table does: forget the least recently used (lru_hash), or take no "
+		  "new "
+		  "connection (hash)." },
+	{ 0 },
+};
+
+static const struct key stats_map_keys[] = {
+	{ .name = "max_entries",
+	  .type = KEY_NUMBER,
+	  .min = 1,
+	  .max = ENTRIES_MAX,
+	  .unit = "counters",
+	  .fallback = "256",
+	  .help = "How many counters the map holds." },
+	{ .name = "type",
+	  .type = KEY_ENUM,
+	  .choices = stats_map_types,
+	  .fallback = "percpu_array",
+	  .help = "How the map is organised." },
+	{ 0 },
+};
+
+static const struct key maps_keys[] = {
+	{ .name = "backends", .type = KEY_MAP, .keys = backends_map_keys, .help = "Backends." },
+	{ .name = "connections",
+	  .type = KEY_MAP,
+	  .keys = connections_map_keys,
+	  .help = "Connections." },
+	{ .name = "stats",
+	  .type = KEY_MAP,
+	  .flags = KEY_LATER,
+	  .keys = stats_map_keys,
+	  .help = "Counters." },
+	{ 0 },
+};
+
+static const struct key health_keys[] = {
+	{ .name = "enabled",
+	  .type = KEY_BOOL,
+	  .fallback = "false",
+	  .help = "Do unhealthy backends get no new connections?" },
+	{ .name = "upstream",
+	  .type = KEY_NAME,
+	  .min = 1,
+	  .max = 63,
+	  .help = "The upstream whose health checks decide." },
+	{ 0 },
+};
+
+static const struct key ebpf_keys[] = {
+	{ .name = "enabled",
+	  .type = KEY_BOOL,
+	  .fallback = "true",
+	  .help = "With false no program is attached." },
+	{ .name = "mode",
+	  .type = KEY_ENUM,
+	  .choices = modes,
+	  .fallback = "xdp",
+	  .help = "xdp: the program balances.  hybrid: by ebpf.xdp.routes, and user space does the "
+		  "rest." },
+	{ .name = "interface",
+	  .type = KEY_LIST,
+	  .flags = KEY_SINGLE | KEY_UNIQUE,
+	  .min = 1,
+	  .max = 16,
+	  .keys = &interface_element,
+	  .otherwise = "ebpf.xdp.interface",
+	  .help = "Short form of ebpf.xdp.interface." },
+	{ .name = "xdp_mode",
+	  .type = KEY_ENUM,
+	  .choices = xdp_modes,
+	  .otherwise = "ebpf.xdp.mode",
+	  .help = "Short form of ebpf.xdp.mode." },
+	{ .name = "pin_path",
+	  .type = KEY_PATH,
+	  .min = 2,
+	  .max = 200,
+	  .fallback = "/sys/fs/bpf/loom",
+	  .help = "A directory of a BPF file system; maps and links outlive the daemon in a "
+		  "directory of "
+		  "the instance's name below it." },
+	{ .name = "xdp", .type = KEY_MAP, .keys = xdp_keys, .help = "The program." },
+	{ .name = "conntrack",
+	  .type = KEY_MAP,
+	  .keys = conntrack_keys,
+	  .help = "The connection table." },
+	{ .name = "maps",
+	  .type = KEY_MAP,
+	  .keys = maps_keys,
+	  .help = "Sizes and kinds of the maps." },
+	BACKENDS("The servers behind the implicit service, which has the interface's own addresses "
+		 "and "
+		 "the ports of ebpf.xdp.protocols.",
+		 0),
+	{ .name = "health_integration",
+	  .type = KEY_MAP,
+	  .flags = KEY_LATER,
+	  .keys = health_keys,
+	  .help = "Health checks." },
+	{ 0 },
+};
+
+static const struct key basic_keys[] = {
+	{ .name = "username",
+	  .type = KEY_TEXT,
+	  .flags = KEY_REQUIRED,
+	  .min = 1,
+	  .max = 255,
+	  .help = "Without a colon." },
+	{ .name = "password",
+	  .type = KEY_TEXT,
+	  .flags = KEY_REQUIRED,
+	  .min = 1,
+	  .max = 1023,
+	  .help = "Best taken from the environment: ${LOOM_PASSWORD}." },
+	{ 0 },
+};
+
+static const struct key auth_keys[] = {
+	{ .name = "bearer",
+	  .type = KEY_TEXT,
+	  .min = 1,
+	  .max = 1023,
+	  .help = "A token that is as good as a password; best taken from the environment: "
+		  "${LOOM_TOKEN}." },
+	{ .name = "basic",
+	  .type = KEY_MAP,
+	  .keys = basic_keys,
+	  .help = "HTTP basic authentication." },
+	{ 0 },
+};
+
+static const struct key admin_keys[] = {
+	{ .name = "listen",
+	  .type = KEY_LISTEN,
+	  .fallback = "127.0.0.1:9091",
+	  .help = "Where the admin API answers HTTP, or off.  An address that is not a loopback "
+		  "one "
+		  "needs admin.auth." },
+	{ .name = "socket",
+	  .type = KEY_PATH,
+	  .flags = KEY_OFF,
+	  .min = 2,
+	  .max = 107,
+	  .otherwise = "/run/loom/INSTANCE.sock",
+	  .help = "A UNIX socket on which it answers too, or off." },
+	{ .name = "auth",
+	  .type = KEY_MAP,
+	  .flags = KEY_SECRET,
+	  .keys = auth_keys,
+	  .help = "What clients must present; either suffices if both are given." },
+	{ 0 },
+};
+
+static const struct key log_keys[] = {
+	{ .name = "level",
+	  .type = KEY_ENUM,
+	  .choices = log_levels,
+	  .fallback = "info",
+	  .help = "What is less urgent is not logged." },
+	{ 0 },
+};
+
+static const struct key root_keys[] = {
+	{ .name = "instance",
+	  .type = KEY_NAME,
+	  .min = 1,
+	  .max = 32,
+	  .fallback = "default",
+	  .help = "Keeps several daemons on one host apart: names the directory of pinned maps, "
+		  "the "
+		  "socket and the state file." },
+	{ .name = "state_dir",
+	  .type = KEY_PATH,
+	  .min = 2,
+	  .max = 4000,
+	  .fallback = "/var/lib/loom",
+	  .help = "Where changes made by the admin API are kept." },
+	{ .name = "log", .type = KEY_MAP, .keys = log_keys, .help = "Logging." },
+	{ .name = "admin", .type = KEY_MAP, .keys = admin_keys, .help = "The admin API." },
+	{ .name = "ebpf", .type = KEY_MAP, .keys = ebpf_keys, .help = "The XDP load balancer." },
+	{ .name = "services",
+	  .type = KEY_LIST,
+	  .flags = KEY_APPEND,
+	  .max = 2000,
+	  .keys = &service_element,
+	  .otherwise = "none",
+	  .help = "Services with addresses of their own." },
+	{ .name = "upstreams",
+	  .type = KEY_LIST,
+	  .flags = KEY_APPEND | KEY_LATER,
+	  .max = 2000,
+	  .keys = &upstream_element,
+	  .otherwise = "none",
+	  .help = "Groups of servers that are checked for health." },
+	{ 0 },
+};
+
+const struct key schema_root = { .name = "", .type = KEY_MAP, .keys = root_keys };
+
+const struct key_alias schema_aliases[] = {
+	{ "ebpf.interface", "ebpf.xdp.interface" },
+	{ "ebpf.xdp_mode", "ebpf.xdp.mode" },
+	{ "ebpf.maps.connections.max_entries", "ebpf.conntrack.max_entries" },
+	{ 0 },
+};

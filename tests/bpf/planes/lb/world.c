@@ -1,0 +1,435 @@
+#include "world.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include "base/bitset.h"
+#include "base/must.h"
+#include "lb.skel.h"
+
+#define MAX_CPUS 1024
+
+struct world world;
+
+static struct lb_ports ports;
+static struct ring_buffer *ring;
+static struct lb_event last_event;
+static int table_fds[LB_MAX_SERVICES];
+
+void world_ip(const char *arguments)
+{
+	char line[256];
+
+	snprintf(line, sizeof(line), "ip %s", arguments);
+	must(system(line) == 0);
+}
+
+void world_enter_namespace(void)
+{
+	must(unshare(CLONE_NEWNET) == 0);
+	world_ip("link set lo up");
+	world_ip("link add lan type veth peer name lan-peer");
+	world_ip("link add far type veth peer name far-peer");
+	world_ip("link set far address 02:00:00:00:00:01");
+	world_ip("link set lan up");
+	world_ip("link set far up");
+	world_ip("link set lan-peer up");
+	world_ip("link set far-peer up");
+	world.lan = if_nametoindex("lan");
+	world.far = if_nametoindex("far");
+}
+
+static int silent(enum libbpf_print_level level, const char *format, va_list args)
+{
+	return level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
+}
+
+static int note_event(void *ctx, void *data, size_t size)
+{
+	must(size == sizeof(last_event));
+	memcpy(&last_event, data, sizeof(last_event));
+	return 0;
+}
+
+static void size_maps(struct lb_bpf *bpf)
+{
+	bpf_map__set_max_entries(bpf->maps.lb_conns4, WORLD_CONNECTIONS);
+	bpf_map__set_max_entries(bpf->maps.lb_conns6, WORLD_CONNECTIONS);
+	bpf_map__set_max_entries(bpf->maps.lb_backends, ROWS);
+	bpf_map__set_max_entries(bpf->maps.lb_backend_counts, ROWS);
+	bpf_map__set_max_entries(bpf->maps.lb_reals, ROWS * 4);
+}
+
+void world_open(void (*specialise)(struct lb_bpf *bpf))
+{
+	libbpf_set_print(silent);
+	world.bpf = lb_bpf__open();
+	must(world.bpf);
+	size_maps(world.bpf);
+	world.bpf->rodata->lb_const_port_first = WORLD_PORT_FIRST;
+	world.bpf->rodata->lb_const_port_last = WORLD_PORT_LAST;
+	if (specialise)
+		specialise(world.bpf);
+	must(lb_bpf__load(world.bpf) == 0);
+	ring = ring_buffer__new(bpf_map__fd(world.bpf->maps.lb_events), note_event, NULL, NULL);
+	must(ring);
+	world_reset();
+}
+
+void world_close(void)
+{
+	ring_buffer__free(ring);
+	ring = NULL;
+	for (size_t i = 0; i < sizeof(table_fds) / sizeof(*table_fds); i++) {
+		if (table_fds[i] > 0)
+			close(table_fds[i]);
+		table_fds[i] = 0;
+	}
+	lb_bpf__destroy(world.bpf);
+	world.bpf = NULL;
+}
+
+int world_setup(void **state)
+{
+	world_open(NULL);
+	return 0;
+}
+
+int world_teardown(void **state)
+{
+	world_close();
+	return 0;
+}
+
+int world_test_setup(void **state)
+{
+	world_reset();
+	return 0;
+}
+
+static void put(const struct bpf_map *map, const void *key, const void *value)
+{
+	must(bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY) == 0);
+}
+
+static void empty(const struct bpf_map *map)
+{
+	uint8_t key[64];
+	int fd = bpf_map__fd(map);
+
+	while (bpf_map_get_next_key(fd, NULL, key) == 0)
+		bpf_map_delete_elem(fd, key);
+}
+
+static struct lb_service_key service_key(const char *addr, uint16_t port, uint8_t proto)
+{
+	struct lb_service_key key = { .port = htons(port), .proto = proto };
+
+	packet_address(addr, key.addr);
+	return key;
+}
+
+void world_service(const char *addr, uint16_t port, uint8_t proto, enum lb_nat nat, uint32_t table)
+{
+	struct lb_service_key key = service_key(addr, port, proto);
+	struct lb_service service = { .table = table, .table_size = WORLD_SLOTS, .nat = nat };
+	int index = proto == IPPROTO_TCP ? LB_TCP : LB_UDP;
+
+	put(world.bpf->maps.lb_services, &key, &service);
+	bitset_set((uint64_t *)ports.service[index], port);
+	world_serve_port(proto, port, false);
+}
+
+void world_serve_port(uint8_t proto, uint16_t port, bool from)
+{
+	int index = proto == IPPROTO_TCP ? LB_TCP : LB_UDP;
+	uint32_t zero = 0;
+
+	bitset_set((uint64_t *)(from ? ports.from[index] : ports.to[index]), port);
+	put(world.bpf->maps.lb_ports, &zero, &ports);
+}
+
+void world_slots(uint32_t table, uint32_t row)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_INNER_MAP);
+
+	if (!table_fds[table]) {
+		table_fds[table] = bpf_map_create(BPF_MAP_TYPE_ARRAY, "lb_slots", sizeof(uint32_t),
+						  sizeof(uint32_t), WORLD_SLOTS, &opts);
+		must(table_fds[table] > 0);
+		put(world.bpf->maps.lb_tables, &table, &table_fds[table]);
+	}
+	for (uint32_t slot = 0; slot < WORLD_SLOTS; slot++)
+		must(bpf_map_update_elem(table_fds[table], &slot, &row, BPF_ANY) == 0);
+}
+
+void world_real(const char *addr, uint16_t port, uint8_t proto, uint32_t row)
+{
+	struct lb_service_key key = service_key(addr, port, proto);
+
+	put(world.bpf->maps.lb_reals, &key, &row);
+}
+
+struct lb_backend world_backend(uint32_t row)
+{
+	struct lb_backend backend;
+
+	must(bpf_map_lookup_elem(bpf_map__fd(world.bpf->maps.lb_backends), &row, &backend) == 0);
+	return backend;
+}
+
+void world_set_backend(uint32_t row, const struct lb_backend *backend)
+{
+	put(world.bpf->maps.lb_backends, &row, backend);
+}
+
+void world_set_backend_state(uint32_t row, enum lb_backend_state state)
+{
+	struct lb_backend backend = world_backend(row);
+
+	backend.state = state;
+	world_set_backend(row, &backend);
+}
+
+void world_set_hop(struct lb_hop *hop, uint32_t ifindex, uint64_t dmac)
+{
+	for (int i = 0; i < 6; i++) {
+		hop->dmac[i] = (uint8_t)(dmac >> (40 - 8 * i));
+		hop->smac[i] = (uint8_t)(MAC_LB >> (40 - 8 * i));
+	}
+	hop->ifindex = ifindex;
+}
+
+void world_source(uint32_t row, const char *addr)
+{
+	struct lb_addr source;
+
+	packet_address(addr, source.word);
+	put(world.bpf->maps.lb_sources, &row, &source);
+}
+
+static void set_generation(uint32_t generation)
+{
+	struct lb_control control = { .abi_version = LB_ABI_VERSION, .generation = generation };
+	uint32_t zero = 0;
+
+	put(world.bpf->maps.lb_control, &zero, &control);
+}
+
+void world_next_generation(void)
+{
+	struct lb_control control;
+	uint32_t zero = 0;
+
+	must(bpf_map_lookup_elem(bpf_map__fd(world.bpf->maps.lb_control), &zero, &control) == 0);
+	set_generation(control.generation + 1);
+}
+
+int world_events(struct lb_event *ret_last)
+{
+	int events = ring_buffer__consume(ring);
+
+	must(events >= 0);
+	if (ret_last)
+		*ret_last = last_event;
+	return events;
+}
+
+static void reset_backend(uint32_t row, const char *addr, uint16_t source)
+{
+	struct lb_backend backend = {
+		.id = row + 100,
+		.incarnation = 1,
+		.source_first = source,
+		.source_count = 1,
+		.port = htons(PORT_REAL),
+		.state = LB_BACKEND_ACTIVE,
+	};
+
+	packet_address(addr, backend.addr);
+	world_set_hop(&backend.hop, world.lan, MAC_BACKEND);
+	world_set_backend(row, &backend);
+	world_real(addr, PORT_REAL, IPPROTO_TCP, row);
+	world_real(addr, PORT_REAL, IPPROTO_UDP, row);
+}
+
+static void reset_services(uint8_t proto)
+{
+	world_service(VIP4, 80, proto, LB_NAT_FULL, TABLE_4);
+	world_service(VIP4, 8080, proto, LB_NAT_FULL, TABLE_4);
+	world_service(VIP6, 80, proto, LB_NAT_FULL, TABLE_6);
+	world_service(VIP6, 8080, proto, LB_NAT_FULL, TABLE_6);
+	world_service(KEEP4, 80, proto, LB_NAT_DESTINATION, TABLE_KEEP4);
+	world_service(KEEP6, 80, proto, LB_NAT_DESTINATION, TABLE_KEEP6);
+	for (uint32_t port = WORLD_PORT_FIRST; port <= WORLD_PORT_LAST; port++)
+		bitset_set((uint64_t *)ports.to[proto == IPPROTO_TCP ? LB_TCP : LB_UDP], port);
+	world_serve_port(proto, PORT_REAL, true);
+}
+
+void world_reset(void)
+{
+	empty(world.bpf->maps.lb_conns4);
+	empty(world.bpf->maps.lb_conns6);
+	empty(world.bpf->maps.lb_services);
+	empty(world.bpf->maps.lb_reals);
+	memset(&ports, 0, sizeof(ports));
+	for (uint32_t row = 0; row < ROWS; row++)
+		world_set_backend(row, &(struct lb_backend){ 0 });
+	reset_backend(ROW_BACKEND4, BACKEND4, 0);
+	reset_backend(ROW_BACKEND6, BACKEND6, 1);
+	reset_backend(ROW_SPARE4, SPARE4, 0);
+	reset_backend(ROW_SPARE6, SPARE6, 1);
+	world_source(0, SOURCE4);
+	world_source(1, SOURCE6);
+	world_slots(TABLE_4, ROW_BACKEND4);
+	world_slots(TABLE_6, ROW_BACKEND6);
+	world_slots(TABLE_KEEP4, ROW_BACKEND4);
+	world_slots(TABLE_KEEP6, ROW_BACKEND6);
+	world_slots(TABLE_EMPTY, LB_SLOT_EMPTY);
+	reset_services(IPPROTO_TCP);
+	reset_services(IPPROTO_UDP);
+	set_generation(1);
+	world_events(NULL);
+}
+
+/* Big enough for either family's entry; both begin with the flow. */
+union entry {
+	struct lb_flow flow;
+	struct lb_conn4 conn4;
+	struct lb_conn6 conn6;
+};
+
+static int conns_of(const struct packet *p, struct lb_key6 *key)
+{
+	struct lb_key4 narrow = { .sport = htons(p->sport), .dport = htons(p->dport) };
+
+	*key = (struct lb_key6){ .sport = narrow.sport, .dport = narrow.dport, .proto = p->proto };
+	packet_address(p->from, key->saddr);
+	packet_address(p->to, key->daddr);
+	if (packet_is_v6(p))
+		return bpf_map__fd(world.bpf->maps.lb_conns6);
+	narrow.saddr = key->saddr[3];
+	narrow.daddr = key->daddr[3];
+	narrow.proto = p->proto;
+	memcpy(key, &narrow, sizeof(narrow));
+	return bpf_map__fd(world.bpf->maps.lb_conns4);
+}
+
+bool flow_read(const struct packet *p, struct lb_flow *ret)
+{
+	union entry entry;
+	struct lb_key6 key;
+	int fd = conns_of(p, &key);
+
+	if (bpf_map_lookup_elem(fd, &key, &entry))
+		return false;
+	*ret = entry.flow;
+	return true;
+}
+
+void flow_write(const struct packet *p, const struct lb_flow *flow)
+{
+	union entry entry;
+	struct lb_key6 key;
+	int fd = conns_of(p, &key);
+
+	must(bpf_map_lookup_elem(fd, &key, &entry) == 0);
+	entry.flow = *flow;
+	must(bpf_map_update_elem(fd, &key, &entry, BPF_EXIST) == 0);
+}
+
+bool flow_remove(const struct packet *p)
+{
+	struct lb_key6 key;
+	int fd = conns_of(p, &key);
+
+	return bpf_map_delete_elem(fd, &key) == 0;
+}
+
+void flow_age(const struct packet *p, uint32_t seconds)
+{
+	struct lb_flow flow;
+
+	must(flow_read(p, &flow));
+	flow.last_seen_ns -= seconds * 1000000000ull;
+	flow_write(p, &flow);
+}
+
+uint32_t flow_count(void)
+{
+	const struct bpf_map *maps[] = { world.bpf->maps.lb_conns4, world.bpf->maps.lb_conns6 };
+	uint32_t count = 0;
+
+	for (int i = 0; i < 2; i++) {
+		int fd = bpf_map__fd(maps[i]);
+		uint8_t key[64];
+		int r = bpf_map_get_next_key(fd, NULL, key);
+
+		for (; r == 0; r = bpf_map_get_next_key(fd, key, key))
+			count++;
+	}
+	return count;
+}
+
+void world_run_fast(uint32_t ifindex, const void *frame, size_t length, struct outcome *ret)
+{
+	struct xdp_md ctx = { .ingress_ifindex = ifindex, .data_end = (uint32_t)length };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (uint32_t)length,
+		    .data_out = ret->frame, .data_size_out = sizeof(ret->frame), .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx));
+	int r = bpf_prog_test_run_opts(bpf_program__fd(world.bpf->progs.lb_main), &opts);
+
+	if (r)
+		fail_msg("cannot run a frame of %zu bytes: %s", length, strerror(-r));
+	ret->verdict = opts.retval;
+	ret->length = opts.data_size_out;
+}
+
+void world_counters(struct outcome *ret, int64_t sign)
+{
+	static struct lb_backend_count backend[MAX_CPUS];
+	static struct lb_count count[MAX_CPUS];
+	int cpus = libbpf_num_possible_cpus();
+
+	must(cpus <= MAX_CPUS);
+	for (uint32_t row = 0; row < LB_COUNTER_COUNT; row++) {
+		must(!bpf_map_lookup_elem(bpf_map__fd(world.bpf->maps.lb_counters), &row, count));
+		for (int cpu = 0; cpu < cpus; cpu++) {
+			ret->packets[row] += sign * (int64_t)count[cpu].packets;
+			ret->bytes[row] += sign * (int64_t)count[cpu].bytes;
+		}
+	}
+	for (uint32_t row = 0; row < ROWS; row++) {
+		struct lb_backend_count *sum = &ret->backends[row];
+
+		must(!bpf_map_lookup_elem(bpf_map__fd(world.bpf->maps.lb_backend_counts), &row,
+					  backend));
+		for (int cpu = 0; cpu < cpus; cpu++) {
+			sum->to_packets += (uint64_t)sign * backend[cpu].to_packets;
+			sum->to_bytes += (uint64_t)sign * backend[cpu].to_bytes;
+			sum->from_packets += (uint64_t)sign * backend[cpu].from_packets;
+			sum->from_bytes += (uint64_t)sign * backend[cpu].from_bytes;
+			sum->connections += (uint64_t)sign * backend[cpu].connections;
+		}
+	}
+}
+
+void world_run(uint32_t ifindex, const void *frame, size_t length, struct outcome *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	world_counters(ret, -1);
+	world_run_fast(ifindex, frame, length, ret);
+	world_counters(ret, 1);
+}

@@ -1,0 +1,34 @@
+/* daemon.h - a daemon as far as the admin API sees it: struct control over a real struct model,
+ * with two services, three backends and two connections. */
+#ifndef LOOM_TEST_DAEMON_H
+#define LOOM_TEST_DAEMON_H
+
+#include "admin/control.h"
+
+#define DAEMON_ROOM 64 /* backends a service */
+
+struct daemon {
+	struct control control;
+	struct config config;
+	struct model model;
+	struct service services[2];
+	bool ready;
+	unsigned int changes; /* calls that changed something */
+	/* What the next calls return instead of working, if not 0. */
+	int fail;
+	int fail_snapshot;
+	const char *complaints; /* of reload */
+	bool reset;		/* as reload got it */
+	struct backend_removal removal;
+	struct lb_connection_filter filter; /* as connections got it */
+	struct lb_cursor cursor;
+	size_t room;
+};
+
+void daemon_init(struct daemon *daemon);
+void daemon_done(struct daemon *daemon);
+
+/* A text of everything the API can change, to compare; freed by the caller. */
+char *daemon_picture(const struct daemon *daemon);
+
+#endif

@@ -1,0 +1,136 @@
+"""A real HTTP server on a UNIX socket that answers as docs/rest-api.md says, and keeps what it was asked."""
+import copy
+import http.server
+import json
+import os
+import socketserver
+import threading
+
+BACKENDS = [
+    {"id": 1, "service": "default", "address": "10.0.1.10", "port": 8080, "weight": 100, "state": "active",
+     "origin": "config", "deadline_seconds": None,
+     "next_hop": {"state": "resolved", "interface": "eth0", "mac": "02:00:00:00:00:01"},
+     "source": "10.0.0.1", "connections_active": 12},
+    {"id": 2, "service": "default", "address": "2001:db8::2", "port": 0, "weight": 50, "state": "draining",
+     "origin": "api", "deadline_seconds": None,
+     "next_hop": {"state": "resolving", "interface": None, "mac": None},
+     "source": None, "connections_active": 0},
+]
+COUNTS = [
+    {"id": 1, "service": "default", "backend": "10.0.1.10:8080", "packets": {"to": 1234567, "from": 1},
+     "bytes": {"to": 3400000000, "from": 60}, "connections": {"active": 12, "total": 34}},
+    {"id": 2, "service": "default", "backend": "[2001:db8::2]:0", "packets": {"to": 0, "from": 0},
+     "bytes": {"to": 0, "from": 0}, "connections": {"active": 0, "total": 0}},
+]
+STATS = {
+    "packets": {"forward": 1200000, "drop": 7, "pass": 3400},
+    "bytes": {"rx": 3400000000, "tx": 3300000000},
+    "connections": {"active": 12, "total": 34, "by_state": {"established": 10, "time_wait": 2}},
+    "reasons": {"not_ours": {"action": "pass", "packets": 3400, "bytes": 204000},
+                "no_route": {"action": "drop", "packets": 7, "bytes": 420}},
+    "maps": {"connections": {"entries": 24, "max_entries": 2000000},
+             "backends": {"entries": 2, "max_entries": 10000},
+             "services": {"entries": 1, "max_entries": 65536}},
+    "sweep": {"count": 3, "expired": 1, "last_duration_seconds": 0.001, "repairs": 0},
+    "interfaces": [{"name": "eth0", "mode": "native", "program_id": 42}],
+    "uptime_seconds": 93784.5, "version": "0.1.0",
+}
+SERVICES = {"services": [
+    {"name": "default", "addresses": ["10.0.0.1", "2001:db8::1"], "tcp_ports": [80, 443], "udp_ports": [53],
+     "algorithm": "maglev", "maglev_table_size": 65537, "nat": "full", "backends": [1, 2]}]}
+CONFIG = {"instance": "default", "admin": {"auth": {"bearer": "***"}},
+          "not_in_force": ["loom.yaml:7:3: health.interval"]}
+
+
+def connection(number):
+    return {"protocol": "tcp", "client": f"10.9.0.2:{40000 + number % 20000}", "service_address": "10.0.0.1:80",
+            "backend": "10.0.1.10:8080", "backend_id": None if number % 2 else 1, "source": "10.0.0.1:2048",
+            "state": "established", "idle_seconds": 0.5, "age_seconds": 12.1}
+
+
+def error(code, message, field=None):
+    inner = {"code": code, "message": message}
+    if field:
+        inner["field"] = field
+    return {"error": inner}
+
+
+class Raw(bytes):
+    """Bytes sent as the whole answer, in place of HTTP."""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def address_string(self):
+        return "unix"
+
+    def log_message(self, *args):
+        pass
+
+    def answer(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length).decode()
+        self.server.requests.append((self.command, self.path, json.loads(body) if body else None))
+        self.server.headers.append(dict(self.headers))
+        path = self.path.partition("?")[0]
+        reply = self.server.answers.get((self.command, path))
+        if callable(reply):
+            reply = reply(self)
+        if reply is None:
+            reply = (404, error("not_found", "there is no such route; see docs/rest-api.md"))
+        if isinstance(reply, Raw):
+            self.wfile.write(reply)
+            self.close_connection = True
+            return
+        status, document = reply
+        data = document if isinstance(document, bytes) else json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = answer
+
+
+class FakeLoomd(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, path):
+        super().__init__(path, Handler)
+        self.path = path
+        self.requests = []
+        self.headers = []
+        self.answers = {}
+        self.reset()
+        self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
+        self.thread.start()
+
+    def reset(self):
+        self.requests.clear()
+        self.headers.clear()
+        self.answers.clear()
+        self.answers.update(copy.deepcopy({
+            ("GET", "/ready"): (200, {"ready": True}),
+            ("GET", "/services"): (200, SERVICES),
+            ("GET", "/config"): (200, CONFIG),
+            ("GET", "/ebpf/stats"): (200, STATS),
+            ("GET", "/ebpf/backends"): (200, {"backends": BACKENDS}),
+            ("GET", "/ebpf/backends/stats"): (200, {"backends": COUNTS}),
+            ("GET", "/ebpf/connections"): (200, {"connections": [connection(0), connection(1)],
+                                                 "next_cursor": None}),
+            ("POST", "/ebpf/backends"): (201, BACKENDS[0]),
+            ("PATCH", "/ebpf/backends/1"): (200, BACKENDS[0]),
+            ("DELETE", "/ebpf/backends/1"): (200, dict(BACKENDS[0], state="removed")),
+            ("POST", "/config/reload"): (200, {"changes": ["backend 3 added"], "not_in_force": []}),
+        }))
+
+    def handle_error(self, request, client_address):
+        """A client that hangs up in the middle of an answer is part of the tests."""
+
+    def close(self):
+        self.shutdown()
+        self.thread.join()
+        self.server_close()
+        os.unlink(self.path)
