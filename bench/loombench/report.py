@@ -1,0 +1,134 @@
+"""Medians, spreads, tables and targets."""
+import statistics
+
+
+def summary(values):
+    """Median and quartiles."""
+    low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else (values[0],) * 3
+    return {"median": statistics.median(values), "low": low, "high": high}
+
+
+def ratio(ours, theirs):
+    """Of runs of the same round; median and quartiles."""
+    return summary([a / b for a, b in zip(ours, theirs)])
+
+
+def spread(s, digits=0, scale=1):
+    return f"{s['median'] * scale:,.{digits}f} ({s['low'] * scale:,.{digits}f}–{s['high'] * scale:,.{digits}f})"
+
+
+def table(title, heads, rows):
+    widths = [max(len(str(row[i])) for row in [heads, *rows]) for i in range(len(heads))]
+    print(f"\n{title}")
+    for row in [heads, *rows]:
+        cells = [str(cell).ljust(width) if i == 0 else str(cell).rjust(width)
+                 for i, (cell, width) in enumerate(zip(row, widths))]
+        print("  " + "  ".join(cells).rstrip())
+
+
+class Targets:
+    """What was to be reached, and whether it was.  Reported, never asserted."""
+
+    def __init__(self):
+        self.list = []
+
+    def at_most(self, what, value, limit, unit):
+        self._add(what, value, limit, unit, value <= limit, "at most")
+
+    def at_least(self, what, value, limit, unit):
+        self._add(what, value, limit, unit, value >= limit, "at least")
+
+    def _add(self, what, value, limit, unit, met, word):
+        self.list.append({"what": what, "value": round(value, 2), "target": f"{word} {limit:g} {unit}", "met": met})
+
+    def show(self):
+        if self.list:
+            table("Targets", ("", "measured", "target", ""),
+                  [(t["what"], f"{t['value']:g}", t["target"], "met" if t["met"] else "MISSED") for t in self.list])
+
+
+KINDS = {"not_ours": "not ours", "established": "established", "established_noted": "established, noting its time",
+         "new": "new flow"}
+
+
+def ns_report(rows, targets):
+    lines = []
+    for row in rows:
+        row["above_wrapper"] = summary([b - w for b, w in zip(row["balance_ns"], row["wrapper_ns"])])
+        row["above_pass"] = summary([b - p for b, p in zip(row["balance_ns"], row["pass_ns"])])
+        table_ns = "-"
+        if "table_ns" in row:
+            row["table"] = summary([b - w for b, w in zip(row["table_ns"], row["wrapper_ns"])])
+            table_ns = f"{row['table']['median']:.0f}"
+        name = f"{KINDS[row['kind']]}, IPv{row['family']} {row['proto'].upper()}"
+        name += ", NAT of destination" if row["nat"] == "destination" else ""
+        lines.append((name, f"{row['flows']:,}", spread(row["above_wrapper"]), f"{row['above_pass']['median']:.0f}", table_ns,
+                      f"{statistics.median(row['wrapper_ns']):.0f}", f"{statistics.median(row['pass_ns']):.0f}"))
+        ns_target(row, targets)
+    table("Nanoseconds per packet: balancer above its wrapper (quartiles) and above XDP_PASS; what the table alone takes of it,\n"
+          "a lookup or two insertions; then the floors themselves",
+          ("", "flows", "balancer", "above pass", "table", "wrapper", "pass"), lines)
+
+
+def ns_target(row, targets):
+    value = row["above_wrapper"]["median"]
+    if row["kind"] == "not_ours":
+        if (row["family"], row["proto"], row["nat"]) == (4, "tcp", "full"):
+            targets.at_most("ns: not ours, passed on", value, 15, "ns")
+    elif (row["family"], row["proto"], row["nat"]) == (4, "tcp", "full"):
+        if row["kind"] == "established" and row["flows"] == 1:
+            targets.at_most("ns: established IPv4 TCP, 1 flow", value, 80, "ns")
+        elif row["kind"] == "established" and row["flows"] == 1 << 20:
+            targets.at_most("ns: established IPv4 TCP, 1,048,576 flows", value, 200, "ns")
+        elif row["kind"] == "new":
+            targets.at_most("ns: new flow with NAT's entries, IPv4 TCP", value, 600, "ns")
+
+
+def pps_report(rows, targets):
+    by = {(row["path"], row["flows"]): row for row in rows}
+    lines = []
+    for row in rows:
+        rates = [r["mpps"] for r in row["rounds"]]
+        row["mpps"] = summary(rates)
+        row["lost_percent"] = 100 * statistics.median(1 - r["received"] / max(1, r["sent"]) for r in row["rounds"])
+        base = by.get(("nftables", row["flows"]))
+        row["times_nftables"] = ratio(rates, [r["mpps"] for r in base["rounds"]])
+        lines.append((row["label"], f"{row['flows']:,}", spread(row["mpps"], 2), spread(row["times_nftables"], 2),
+                      f"{row['lost_percent']:.2f}%"))
+        if row["path"] == "loom":
+            targets.at_least(f"packets per second, {row['flows']:,} flows, against nftables",
+                             row["times_nftables"]["median"], 3 if row["flows"] == 1024 else 5, "×")
+    table("Million packets per second that came out, per second of the one CPU that sends, balances and receives (quartiles)",
+          ("", "flows", "Mpps", "× nftables", "lost"), lines)
+
+
+def balancer_us(rows, kind, count):
+    """CPU microseconds per connection or request above the same run without a balancer, by site, round by round."""
+    base = {row["prepared"]: row for row in rows if row["site"].startswith("direct")}
+    return {row["site"]: [(with_["cpu_seconds"] - without["cpu_seconds"]) * 1e6 / with_[count]
+                          for with_, without in zip(row[kind], base[row["prepared"]][kind])] for row in rows}
+
+
+def http_report(rows, targets):
+    short, keepalive = balancer_us(rows, "short", "connections"), balancer_us(rows, "keepalive", "requests")
+    lines = []
+    for row in rows:
+        row["short_per_second"] = summary([r["per_second"] for r in row["short"]])
+        row["keepalive_per_second"] = summary([r["per_second"] for r in row["keepalive"]])
+        row["gbit_per_second"] = summary([r["gbit_per_second"] for r in row["bulk"]])
+        row["balancer_us_per_connection"] = summary(short[row["site"]])
+        row["balancer_us_per_request"] = summary(keepalive[row["site"]])
+        row["failed"] = sum(r["failed"] for kind in ("short", "keepalive") for r in row[kind])
+        direct = row["site"].startswith("direct")
+        lines.append((row["label"], spread(row["short_per_second"]),
+                      "-" if direct else spread(row["balancer_us_per_connection"], 1),
+                      spread(row["keepalive_per_second"]), "-" if direct else spread(row["balancer_us_per_request"], 1),
+                      spread(row["gbit_per_second"], 1), row["failed"]))
+    table("Real traffic: short HTTP connections, keepalive requests, one bulk TCP stream (quartiles); the balancer's CPU is\n"
+          "the whole machine's less that of the same run without a balancer",
+          ("", "connections/s", "µs CPU each", "requests/s", "µs CPU each", "Gbit/s", "failed"), lines)
+    ours = next((row for row in rows if row["site"] == "loom"), None)
+    theirs = next(row for row in rows if row["site"] == "haproxy")
+    if ours:
+        gain = theirs["balancer_us_per_connection"]["median"] / max(0.1, ours["balancer_us_per_connection"]["median"])
+        targets.at_least("short connections per balancer CPU second, against HAProxy", gain, 5, "×")
