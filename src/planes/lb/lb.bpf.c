@@ -135,6 +135,10 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, const struc
 	if (r != FLOW_NEW)
 		return r;
 	r = ipv6 ? lb_new_flow6(ctx) : lb_new_flow4(ctx);
+	if (r == FLOW_STRANGER) {
+		slow->backend.hop.ifindex = 0;
+		r = ipv6 ? lb_stranger6(ctx) : lb_stranger4(ctx);
+	}
 	if (r != FLOW_GO || slow->backend.hop.ifindex)
 		return r;
 	/* User space does not know the way: this looks it up in the FIB. */

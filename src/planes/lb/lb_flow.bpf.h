@@ -10,6 +10,9 @@
 #include "lb_count.bpf.h"
 #include "lb_rewrite.bpf.h"
 
+#define AF_INET	 2
+#define AF_INET6 10
+
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
@@ -42,6 +45,7 @@ struct {
 enum flow_verdict {
 	FLOW_GO = 100, /* forward by the entry */
 	FLOW_NEW,      /* there is no entry (any more): select a backend */
+	FLOW_STRANGER, /* it is for no service */
 	FLOW_CUT,      /* its backend was cut off: reset the client */
 };
 
