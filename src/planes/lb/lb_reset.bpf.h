@@ -41,7 +41,7 @@ static __always_inline bool reset_numbers(struct xdp_md *ctx, const struct packe
 	}
 	reset->with_ack = !ack_flag;
 	reset->seq = ack_flag ? tcp->ack_seq : 0;
-	/* Without ACK this is a SYN: one number to acknowledge. */
+	/* Without ACK this is a FIN (a SYN finds another backend): one number to acknowledge. */
 	reset->ack = ack_flag ? 0 : bpf_htonl(bpf_ntohl(tcp->seq) + 1);
 	return true;
 }

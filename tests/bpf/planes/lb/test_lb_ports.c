@@ -1,5 +1,6 @@
 /* Source ports of NAT: distinct, never the host's own, and counted when there are none left. */
 #include <arpa/inet.h>
+#include <bpf/libbpf.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -236,8 +237,37 @@ static void a_kept_port_cannot_clash_with_the_hosts_own(void **state)
 	close(fd);
 }
 
+#define MANY_CLIENTS 10000
+
+static void room_for_many(struct lb_bpf *bpf)
+{
+	bpf_map__set_max_entries(bpf->maps.lb_conns4, 16 * MANY_CLIENTS);
+}
+
+/* A third of the range is in use at the end: eight tries should fail one client in ten thousand. */
+static void ten_thousand_connections_to_one_backend_find_ports(void **state)
+{
+	struct packet packet = PACKET(TCP4, .flags = SYN);
+	static struct outcome got;
+	uint8_t frame[PACKET_ROOM];
+	int without = 0;
+
+	world_close();
+	world_open(room_for_many);
+	for (int i = 0; i < MANY_CLIENTS; i++) {
+		packet.sport = (uint16_t)(20000 + i);
+		world_run_fast(world.lan, frame, packet_build(&packet, frame), &got);
+		without += got.verdict != XDP_TX;
+	}
+	assert_in_range(without, 0, 3);
+	assert_int_equal(flow_count(), 2 * (MANY_CLIENTS - without));
+}
+
 int test_lb_ports(void)
 {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ten_thousand_connections_to_one_backend_find_ports),
+	};
 	int failed = 0;
 
 	world_open(few_ports);
@@ -257,6 +287,7 @@ int test_lb_ports(void)
 	failed += RUN_ROWS("kept ports clash", rows, kept_ports_that_clash_are_told_apart);
 	failed += RUN_ROWS("kept port, host's port", rows,
 			   a_kept_port_cannot_clash_with_the_hosts_own);
+	failed += cmocka_run_group_tests_name("many ports", tests, NULL, NULL);
 	world_close();
 	return failed;
 }
