@@ -4,6 +4,7 @@
 #include <libfyaml.h>
 #include <string.h>
 
+#include "base/must.h"
 #include "config_value.h"
 
 struct anchor {
@@ -268,6 +269,7 @@ static int parse_container(struct parse *p, enum node_kind kind, struct fy_token
 
 static int parse_close(struct parse *p, size_t end)
 {
+	must(p->depth > 0);
 	p->depth--;
 	p->open[p->depth]->end = end;
 	return 0;
