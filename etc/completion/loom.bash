@@ -6,11 +6,11 @@ _loom_ask() {
 }
 
 _loom_ids() {
-	_loom_ask | grep -o '{"id": [0-9]*, "service": "[^"]*", "address"' | grep -o '[0-9][0-9]*' | head -n 10000
+	_loom_ask | grep -o '"id": *[0-9][0-9]*' | grep -o '[0-9]*$' | sort -un
 }
 
 _loom_services() {
-	_loom_ask | grep -o '"service": "[A-Za-z0-9_.-]*"' | cut -d'"' -f4 | sort -u
+	_loom_ask | grep -o '"service": *"[A-Za-z0-9_.-]*"' | cut -d'"' -f4 | sort -u
 }
 
 _loom_words() {

@@ -66,21 +66,21 @@ static bool quotable(const struct check *ck, const char *name)
 static void complain_unknown(struct check *ck, const struct key *map, const struct node *node)
 {
 	const struct key *nearest = schema_nearest(map, node->key->text);
-	const char *where = ck->path_len ? ck->path : "the top level";
+	const char *in = ck->path_len ? "in " : "at the top level";
 	struct place place = node_place(node->key);
 	char name[48] = "", path[256];
 
 	if (quotable(ck, node->key->text))
 		snprintf(name, sizeof(name), " '%s'", node->key->text);
 	if (nearest)
-		complain(ck->complaints, place, "unknown key%s in %s; did you mean '%s'?", name,
-			 where, nearest->name);
+		complain(ck->complaints, place, "unknown key%s %s%s; did you mean '%s'?", name, in,
+			 ck->path, nearest->name);
 	else if (name[0] && schema_locate(node->key->text, path, sizeof(path)))
-		complain(ck->complaints, place, "unknown key%s in %s; there is %s", name, where,
-			 path);
+		complain(ck->complaints, place, "unknown key%s %s%s; there is %s", name, in,
+			 ck->path, path);
 	else
-		complain(ck->complaints, place, "unknown key%s in %s; loom.yaml(5) lists the keys",
-			 name, where);
+		complain(ck->complaints, place, "unknown key%s %s%s; loom.yaml(5) lists the keys",
+			 name, in, ck->path);
 }
 
 static void check_required(struct check *ck, const struct item *item, const struct node *node)

@@ -220,13 +220,17 @@ static int scalar_text(struct parse *p, struct node *node, const char *text, siz
 static int parse_scalar(struct parse *p, const struct fy_event *event, size_t at, size_t end)
 {
 	struct node *node = node_new(p, NODE_SCALAR, at, end);
+	enum fy_scalar_style style = fy_token_scalar_style(event->scalar.value);
 	size_t len = 0;
 	const char *text = fy_token_get_text(event->scalar.value, &len);
 	int r;
 
 	if (!node)
 		return -ENOMEM;
-	node->plain = fy_token_scalar_style(event->scalar.value) == FYSS_PLAIN;
+	node->plain = style == FYSS_PLAIN;
+	/* A quoted scalar begins behind its quote for libfyaml. */
+	if ((style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) && at > 0)
+		node->at--;
 	r = scalar_text(p, node, text, len);
 	if (r == 0)
 		r = anchor_add(p, event->scalar.anchor, node);
@@ -282,7 +286,7 @@ static int parse_event(struct parse *p, struct fy_event *event)
 					    ? stop->input_pos
 					    : p->at);
 	case FYET_ALIAS:
-		return parse_alias(p, event, p->at);
+		return parse_alias(p, event, p->at ? p->at - 1 : 0); /* at its '*' */
 	case FYET_STREAM_END:
 		p->ended = true;
 		return 0;

@@ -147,7 +147,7 @@ static bool stays_open(const char *text, size_t len)
 /* What the lines before say about the next one. */
 struct hiding {
 	bool to_end; /* all that follows is hidden */
-	bool next;   /* the next line holds the value whatever its indentation */
+	bool next;   /* the value may follow on the next line */
 	bool below;  /* deeper lines belong to the secret at indent */
 	size_t indent;
 };
@@ -155,10 +155,11 @@ struct hiding {
 static void hide_line(struct hiding *hiding, char *line, size_t len)
 {
 	size_t indent = 0, name = 0, from;
-	bool forced = hiding->to_end || hiding->next;
+	bool forced;
 
 	while (indent < len && strchr(" \t-", line[indent]))
 		indent++;
+	forced = hiding->to_end || (hiding->next && indent <= hiding->indent);
 	hiding->below = hiding->below && indent > hiding->indent;
 	if (line[indent] == '#' && !hiding->below && !forced)
 		return;

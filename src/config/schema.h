@@ -77,7 +77,7 @@ const struct key *schema_find(const struct key *map, const char *name);
 size_t schema_count(const struct key *map);
 /* The key of map whose name is nearest to a misspelled one, or NULL. */
 const struct key *schema_nearest(const struct key *map, const char *name);
-/* Writes the path of the first key anywhere that is called so; false if there is none. */
+/* Writes the path of the key of that name that lies nearest to the top; false if there is none. */
 bool schema_locate(const char *name, char *path, size_t size);
 
 #endif

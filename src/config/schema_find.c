@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/must.h"
 #include "config_text.h"
 #include "schema.h"
 
@@ -34,27 +35,39 @@ const struct key *schema_nearest(const struct key *map, const char *name)
 	return nearest;
 }
 
-/* Below map, whose own path is path[0..len). */
-static bool locate(const struct key *map, const char *name, char *path, size_t len, size_t size)
+struct search {
+	const char *name;
+	char path[256];	 /* where the search is */
+	char found[256]; /* the nearest to the top so far */
+	int depth;	 /* of found; 0: none */
+};
+
+static void search_below(struct search *search, const struct key *map, size_t len, int depth)
 {
 	for (const struct key *key = map->keys; key->name; key++) {
-		const struct key *below = key;
-		int n = snprintf(path + len, size - len, "%s%s", len ? "." : "", key->name);
-		size_t used = len + (size_t)n;
+		bool maps = key->type == KEY_LIST && key->keys->type == KEY_MAP;
+		size_t used = len + (size_t)snprintf(search->path + len, sizeof(search->path) - len,
+						     "%s%s", len ? "." : "", key->name);
 
-		if (strcmp(key->name, name) == 0)
-			return true;
-		if (key->type == KEY_LIST && key->keys->type == KEY_MAP) {
-			below = key->keys;
-			used += (size_t)snprintf(path + used, size - used, "[]");
+		must(used + 2 < sizeof(search->path));
+		if (strcmp(key->name, search->name) == 0 &&
+		    (!search->depth || depth < search->depth)) {
+			memcpy(search->found, search->path, used + 1);
+			search->depth = depth;
 		}
-		if (below->type == KEY_MAP && locate(below, name, path, used, size))
-			return true;
+		if (maps)
+			used += (size_t)snprintf(search->path + used, sizeof(search->path) - used,
+						 "[]");
+		if (maps || key->type == KEY_MAP)
+			search_below(search, maps ? key->keys : key, used, depth + 1);
 	}
-	return false;
 }
 
 bool schema_locate(const char *name, char *path, size_t size)
 {
-	return locate(&schema_root, name, path, 0, size);
+	struct search search = { .name = name };
+
+	search_below(&search, &schema_root, 0, 1);
+	snprintf(path, size, "%s", search.found);
+	return search.depth > 0;
 }

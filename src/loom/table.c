@@ -99,8 +99,6 @@ static void keep_widths(struct libscols_table *scols)
 		struct libscols_column *column = scols_table_get_column(scols, i);
 
 		scols_column_set_whint(column, (double)scols_column_get_width(column));
-		scols_column_set_flags(column,
-				       scols_column_get_flags(column) | SCOLS_FL_STRICTWIDTH);
 	}
 }
 

@@ -50,10 +50,9 @@ static void on_sweep(void *ctx)
 
 	bool complete = lb_sweep_step(daemon->lb);
 
-	/* daemon_reap may want the next pass at once. */
-	loop_arm(daemon->sweep_timer, complete ? until_next_pass(daemon) : PAUSE_NS);
 	if (complete)
 		daemon_reap(daemon);
+	loop_arm(daemon->sweep_timer, complete ? until_next_pass(daemon) : PAUSE_NS);
 }
 
 static void on_resolve(void *ctx)

@@ -64,7 +64,7 @@ static __always_inline bool host_has_socket(struct xdp_md *ctx, const struct lb_
 		tuple.ipv4.dport = reply->dport;
 		size = sizeof(tuple.ipv4);
 	}
-	if (reply->proto == IPPROTO_TCP)
+	if (!lb_const_udp || reply->proto == IPPROTO_TCP)
 		sk = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 	else
 		sk = bpf_sk_lookup_udp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
@@ -95,6 +95,13 @@ static __always_inline bool is_service_port(const struct packet *p, __u16 port)
 	return ports && ports->service[proto][port / 64] >> (port % 64) & 1;
 }
 
+/* Does the backend see the client's address?  Asked of the constants first: what is switched off
+ * must not be in the program, and nf->nat is not known when loading. */
+static __always_inline bool keeps_client(const struct slow_path *nf)
+{
+	return !lb_const_nat_full || (lb_const_nat_destination && nf->nat == LB_NAT_DESTINATION);
+}
+
 /* Sets address and port that the flow tries at number i.  Returns false if that one is none. */
 static __always_inline bool source_candidate(struct slow_path *nf, __u32 i)
 {
@@ -104,7 +111,7 @@ static __always_inline bool source_candidate(struct slow_path *nf, __u32 i)
 	__u32 row;
 	__u16 port;
 
-	if (nf->nat == LB_NAT_DESTINATION && i == 0) {
+	if (keeps_client(nf) && i == 0) {
 		addr_copy(nf->key.daddr, nf->p.saddr);
 		nf->key.dport = nf->p.sport;
 		return true;
@@ -114,7 +121,7 @@ static __always_inline bool source_candidate(struct slow_path *nf, __u32 i)
 	if (is_service_port(&nf->p, port))
 		return false;
 	nf->key.dport = bpf_htons(port);
-	if (nf->nat == LB_NAT_DESTINATION)
+	if (keeps_client(nf))
 		return true;
 	row = nf->backend.source_first +
 	      scale((high ^ 0x9e3779b9u) * 0x85ebca6bu + (i << 28), nf->backend.source_count);
@@ -157,7 +164,10 @@ static __always_inline int claim_port(struct xdp_md *ctx, const bool ipv6, __u32
 
 	if (!nf)
 		return REFUSED;
-	if (!source_candidate(nf, i) || host_has_socket(ctx, &nf->key, ipv6))
+	if (!source_candidate(nf, i))
+		return TAKEN;
+	/* Under destination NAT answers go to the client's address, where no socket of ours is. */
+	if (!keeps_client(nf) && host_has_socket(ctx, &nf->key, ipv6))
 		return TAKEN;
 	if (conns_put(ipv6, nf, &nf->key, BPF_NOEXIST) == 0)
 		return CLAIMED;
@@ -379,15 +389,6 @@ static __always_inline bool select_backend(struct slow_path *nf, const struct lb
 	return true;
 }
 
-static __always_inline __u32 nat_of(const struct lb_service *service)
-{
-	if (!lb_const_nat_full)
-		return LB_NAT_DESTINATION;
-	if (!lb_const_nat_destination)
-		return LB_NAT_FULL;
-	return service->nat;
-}
-
 /* The flow in slow_path()->p gets its two entries.  Returns FLOW_GO, or the packet's verdict. */
 static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 {
@@ -412,8 +413,8 @@ static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 	nf->hash = hash_of_packet(ipv6, &nf->p);
 	if (!select_backend(nf, service))
 		return pass(ctx, LB_NO_BACKEND);
-	nf->nat = nat_of(service);
-	if (nf->nat == LB_NAT_FULL && !nf->backend.source_count)
+	nf->nat = service->nat;
+	if (!keeps_client(nf) && !nf->backend.source_count)
 		return drop(ctx, LB_NO_ROUTE);
 	prepare_reply(ctx, nf);
 	middle = nf->p.proto == IPPROTO_TCP && !(nf->p.tcp_flags & TCP_SYN);

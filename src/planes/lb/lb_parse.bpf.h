@@ -156,8 +156,9 @@ static __always_inline int walk_extensions(void *data, void *end, __u8 next, str
 			p->l4 = offset;
 			return -1;
 		}
+		/* Not AH: it seals the addresses that NAT would change (RFC 3715 section 2.1). */
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
-		    next != IPPROTO_FRAGMENT && next != IPPROTO_AH)
+		    next != IPPROTO_FRAGMENT)
 			return LB_NOT_OURS;
 		if ((void *)(ext + 1) > end)
 			return LB_NOT_IP;
@@ -167,8 +168,6 @@ static __always_inline int walk_extensions(void *data, void *end, __u8 next, str
 			if (*(__be16 *)&ext->type & bpf_htons(0xfff9))
 				return LB_FRAGMENT;
 			offset += 8;
-		} else if (next == IPPROTO_AH) {
-			offset += (ext->length + 2u) * 4; /* RFC 4302 section 2.2 */
 		} else {
 			if (next == IPPROTO_ROUTING && ext->remaining)
 				return LB_NOT_OURS; /* not at its destination yet */

@@ -62,7 +62,7 @@ static const struct row refused[] = {
 	{ "cursor", "GET", "/ebpf/connections?cursor=x", NULL, 400, "bad_request", "cursor" },
 	{ "cursor", "GET", "/ebpf/connections?cursor=2-0000002a", NULL, 400, "bad_request",
 	  "cursor" },
-	{ "cursor", "GET", "/ebpf/connections?cursor=0-0000002A", NULL, 400, "bad_request",
+	{ "cursor", "GET", "/ebpf/connections?cursor=0-0000002A-00000000", NULL, 400, "bad_request",
 	  "cursor" },
 	{ "client", "GET", "/ebpf/connections?client=10.0.0.300", NULL, 400, "bad_request",
 	  "client" },
@@ -279,8 +279,8 @@ static void what_can_be_read_is_answered_as_documented(void **state)
 		  "{\"connections\":[{\"protocol\":\"tcp\",\"client\":\"10.9.0.2:40000\","
 		  "\"service_address\":\"10.0.0.1:80\",\"backend\":\"10.0.1.10:8080\","
 		  "\"backend_id\":1,\"source\":\"10.0.0.1:2048\",\"state\":\"established\","
-		  "\"idle_seconds\":0.5,\"age_seconds\":12.1}],\"next_cursor\":\"1-0000002a\"}" },
-		{ "/ebpf/connections?cursor=1-0000002a",
+		  "\"idle_seconds\":0.5,\"age_seconds\":12.1}],\"next_cursor\":\"1-0000002a-00000000\"}" },
+		{ "/ebpf/connections?cursor=1-0000002a-00000000",
 		  "{\"connections\":[{\"protocol\":\"udp\",\"client\":\"10.9.0.2:40000\","
 		  "\"service_address\":\"10.0.0.1:80\",\"backend\":\"10.0.1.10:8080\","
 		  "\"backend_id\":null,\"source\":\"10.0.0.1:2048\",\"state\":\"udp\","
@@ -351,7 +351,7 @@ static void a_listing_passes_its_filter_on(void **state)
 	const struct lb_connection_filter *filter = &bench->daemon.filter;
 	struct answer answer = ask(bench, "GET",
 				   "/ebpf/connections?limit=1000&client=10.9.0.0%2F16&backend=7&"
-				   "state=fin_wait&cursor=1-0000002a",
+				   "state=fin_wait&cursor=1-0000002a-00000000",
 				   NULL);
 	struct addr inside;
 

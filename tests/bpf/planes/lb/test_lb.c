@@ -43,11 +43,11 @@ int main(void)
 	failed += test_lb_forward();
 	failed += test_lb_csum();
 	failed += test_lb_states();
-	//	failed += test_lb_ports();
 	failed += test_lb_halves();
 	failed += test_lb_backends();
 	failed += test_lb_hops();
 	world_close();
-	//	failed += test_lb_special();
+	failed += test_lb_ports();
+	failed += test_lb_special();
 	return failed != 0;
 }

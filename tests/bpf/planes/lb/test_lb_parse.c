@@ -159,6 +159,8 @@ static const struct row {
 	{ "a fragment behind options is left to the stack", PACKET(UDP6, .ext = "hd2"), XDP_PASS,
 	  LB_FRAGMENT },
 	{ "ESP over IPv6 is not ours", PACKET(UDP6, .ext = "e"), XDP_PASS, LB_NOT_OURS },
+	{ "AH over IPv6 is not ours: it seals the addresses", PACKET(UDP6, .ext = "a"), XDP_PASS,
+	  LB_NOT_OURS },
 	{ "no next header is not ours", PACKET(UDP6, .ext = "n"), XDP_PASS, LB_NOT_OURS },
 	{ "mobility is not ours", PACKET(UDP6, .ext = "m"), XDP_PASS, LB_NOT_OURS },
 	{ "an experiment is not ours", PACKET(UDP6, .ext = "hx"), XDP_PASS, LB_NOT_OURS },

@@ -358,29 +358,56 @@ bool flow_remove(const struct packet *p)
 	return bpf_map_delete_elem(fd, &key) == 0;
 }
 
-void flow_age(const struct packet *p, uint32_t seconds)
+void flow_age(const struct packet *p, uint32_t ticks)
 {
 	struct lb_flow flow;
 
 	must(flow_read(p, &flow));
-	flow.last_seen_ns -= seconds * 1000000000ull;
+	flow.seen -= ticks;
+	flow.touched -= ticks;
 	flow_write(p, &flow);
+}
+
+/* Calls visit with each entry of fd, which it may change. */
+static uint32_t each_entry(int fd, void (*visit)(union entry *, const void *), const void *arg)
+{
+	union entry entry;
+	uint32_t count = 0;
+	uint8_t key[64];
+	int r;
+
+	for (r = bpf_map_get_next_key(fd, NULL, key); r == 0;
+	     r = bpf_map_get_next_key(fd, key, key)) {
+		count++;
+		if (!visit)
+			continue;
+		must(bpf_map_lookup_elem(fd, key, &entry) == 0);
+		visit(&entry, arg);
+		must(bpf_map_update_elem(fd, key, &entry, BPF_EXIST) == 0);
+	}
+	return count;
 }
 
 uint32_t flow_count(void)
 {
-	const struct bpf_map *maps[] = { world.bpf->maps.lb_conns4, world.bpf->maps.lb_conns6 };
-	uint32_t count = 0;
+	return each_entry(bpf_map__fd(world.bpf->maps.lb_conns4), NULL, NULL) +
+	       each_entry(bpf_map__fd(world.bpf->maps.lb_conns6), NULL, NULL);
+}
 
-	for (int i = 0; i < 2; i++) {
-		int fd = bpf_map__fd(maps[i]);
-		uint8_t key[64];
-		int r = bpf_map_get_next_key(fd, NULL, key);
+static void set_entry(union entry *entry, const void *arg)
+{
+	const struct lb_flow *like = arg;
 
-		for (; r == 0; r = bpf_map_get_next_key(fd, key, key))
-			count++;
-	}
-	return count;
+	entry->flow.state = like->state;
+	entry->flow.flags |= like->flags;
+}
+
+void flow_set_all(enum lb_state state, uint8_t flags)
+{
+	const struct lb_flow like = { .state = (uint8_t)state, .flags = flags };
+
+	each_entry(bpf_map__fd(world.bpf->maps.lb_conns4), set_entry, &like);
+	each_entry(bpf_map__fd(world.bpf->maps.lb_conns6), set_entry, &like);
 }
 
 void world_run_fast(uint32_t ifindex, const void *frame, size_t length, struct outcome *ret)

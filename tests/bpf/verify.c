@@ -1,0 +1,294 @@
+/* verify - what the verifier makes of each program, and what a specialisation leaves out of it.
+ *
+ * For `make verify`: loads the program as several configurations would, prints one line each and
+ * holds it to the budget in the file that is the first argument.  Exits with 1 if one is passed. */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/must.h"
+#include "lb.skel.h"
+
+#define LOG_BYTES (1 << 16)
+#define LOG_STATS 4 /* bpf_log_level: BPF_LOG_STATS */
+#define MAX_MAPS  32
+
+struct measures {
+	unsigned instructions; /* in the loaded program */
+	unsigned verified;     /* that the verifier walked through */
+	unsigned stack_bytes;  /* the largest frame: a chain of calls may use 512 */
+	unsigned jited_bytes;
+	unsigned load_ms;
+	unsigned map_uses[MAX_MAPS]; /* in the order of the skeleton */
+};
+
+static void everything(struct lb_bpf *bpf)
+{
+}
+
+static void without_ipv4(struct lb_bpf *bpf)
+{
+	bpf->rodata->lb_const_ipv4 = false;
+}
+
+static void without_ipv6(struct lb_bpf *bpf)
+{
+	bpf->rodata->lb_const_ipv6 = false;
+}
+
+static void without_udp(struct lb_bpf *bpf)
+{
+	bpf->rodata->lb_const_udp = false;
+}
+
+static void without_full_nat(struct lb_bpf *bpf)
+{
+	bpf->rodata->lb_const_nat_full = false;
+}
+
+static void without_destination_nat(struct lb_bpf *bpf)
+{
+	bpf->rodata->lb_const_nat_destination = false;
+}
+
+static void smallest(struct lb_bpf *bpf)
+{
+	without_ipv6(bpf);
+	without_udp(bpf);
+	without_destination_nat(bpf);
+}
+
+static const struct specialisation {
+	const char *name;
+	void (*apply)(struct lb_bpf *bpf);
+	const char *absent[4]; /* maps that the loaded program must not touch */
+} specialisations[] = {
+	{ "lb-everything", everything, { NULL } },
+	{ "lb-no-ipv4", without_ipv4, { "lb_conns4" } },
+	{ "lb-no-ipv6", without_ipv6, { "lb_conns6" } },
+	{ "lb-no-udp", without_udp, { NULL } },
+	{ "lb-no-full-nat", without_full_nat, { "lb_sources" } },
+	{ "lb-no-destination-nat", without_destination_nat, { NULL } },
+	{ "lb-ipv4-tcp-full-nat", smallest, { "lb_conns6" } },
+};
+
+/* "stack depth 64+128+32": one frame for each function. */
+static unsigned stack_of(const char *log)
+{
+	const char *at = strstr(log, "stack depth ");
+	unsigned largest = 0;
+	unsigned frame;
+	char *end;
+
+	if (!at)
+		return 0;
+	at += strlen("stack depth ");
+	do {
+		frame = (unsigned)strtoul(at, &end, 10);
+		if (frame > largest)
+			largest = frame;
+		at = end + 1;
+	} while (*end == '+');
+	return largest;
+}
+
+static unsigned verified_of(const char *log)
+{
+	const char *at = strstr(log, "processed ");
+
+	return at ? (unsigned)strtoul(at + strlen("processed "), NULL, 10) : 0;
+}
+
+/* Which map an instruction of the loaded program loads; 0: none. */
+static __u32 map_id_of(const struct bpf_insn *insn)
+{
+	bool load = insn->code == (BPF_LD | BPF_IMM | BPF_DW);
+
+	if (!load || (insn->src_reg != BPF_PSEUDO_MAP_FD && insn->src_reg != BPF_PSEUDO_MAP_VALUE))
+		return 0;
+	return (__u32)insn->imm;
+}
+
+static void count_map_uses(struct lb_bpf *bpf, const struct bpf_insn *insns, unsigned count,
+			   struct measures *m)
+{
+	struct bpf_map *map;
+	unsigned row = 0;
+
+	bpf_object__for_each_map(map, bpf->obj)
+	{
+		struct bpf_map_info info = { 0 };
+		__u32 size = sizeof(info);
+
+		must(row < MAX_MAPS);
+		must(bpf_obj_get_info_by_fd(bpf_map__fd(map), &info, &size) == 0);
+		for (unsigned i = 0; i < count; i++)
+			m->map_uses[row] += map_id_of(&insns[i]) == info.id;
+		row++;
+	}
+}
+
+static int read_program(struct lb_bpf *bpf, struct measures *m)
+{
+	struct bpf_prog_info info = { 0 };
+	__u32 size = sizeof(info);
+	int fd = bpf_program__fd(bpf->progs.lb_main);
+	struct bpf_insn *insns;
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		return -errno;
+	m->instructions = info.xlated_prog_len / sizeof(*insns);
+	m->jited_bytes = info.jited_prog_len;
+	insns = calloc(m->instructions, sizeof(*insns));
+	must(insns);
+	info = (struct bpf_prog_info){
+		.xlated_prog_insns = (__u64)(uintptr_t)insns,
+		.xlated_prog_len = m->instructions * (__u32)sizeof(*insns),
+	};
+	size = sizeof(info);
+	if (bpf_obj_get_info_by_fd(fd, &info, &size)) {
+		free(insns);
+		return -errno;
+	}
+	count_map_uses(bpf, insns, m->instructions, m);
+	free(insns);
+	return 0;
+}
+
+static int measure(struct lb_bpf *bpf, struct measures *m)
+{
+	static char log[LOG_BYTES];
+	uint64_t start;
+	int r;
+
+	log[0] = 0;
+	bpf_program__set_log_buf(bpf->progs.lb_main, log, sizeof(log));
+	bpf_program__set_log_level(bpf->progs.lb_main, LOG_STATS);
+	start = clock_now_ns();
+	r = lb_bpf__load(bpf);
+	m->load_ms = (unsigned)((clock_now_ns() - start) / NSEC_PER_MSEC);
+	if (r) {
+		fprintf(stderr, "%s", log);
+		return r;
+	}
+	m->verified = verified_of(log);
+	m->stack_bytes = stack_of(log);
+	return read_program(bpf, m);
+}
+
+/* A line of the budget: name, then instructions, verified instructions, stack bytes. */
+static bool within_budget(const char *path, const char *name, const struct measures *m)
+{
+	FILE *file = fopen(path, "r");
+	struct measures max;
+	char row[64];
+	char line[256];
+	bool found = false;
+	bool ok = false;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%63s %u %u %u", row, &max.instructions, &max.verified,
+			   &max.stack_bytes) != 4 ||
+		    strcmp(row, name) != 0)
+			continue;
+		found = true;
+		ok = m->instructions <= max.instructions && m->verified <= max.verified &&
+		     m->stack_bytes <= max.stack_bytes;
+	}
+	if (file)
+		fclose(file);
+	if (!found)
+		fprintf(stderr, "%s: no budget in %s; add a line for it\n", name, path);
+	else if (!ok)
+		fprintf(stderr,
+			"%s: over its budget of %u instructions, %u verified, %u bytes of stack; "
+			"make it smaller, or raise %s and say why in the commit\n",
+			name, max.instructions, max.verified, max.stack_bytes, path);
+	return ok;
+}
+
+static bool really_absent(const struct lb_bpf *bpf, const struct specialisation *s,
+			  const struct measures *m)
+{
+	bool absent = true;
+	struct bpf_map *map;
+	unsigned row = 0;
+
+	bpf_object__for_each_map(map, bpf->obj)
+	{
+		for (unsigned i = 0; i < 4 && s->absent[i]; i++) {
+			if (strcmp(bpf_map__name(map), s->absent[i]) != 0)
+				continue;
+			if (m->map_uses[row])
+				absent = false;
+			printf("%24s %s: %s\n", "", s->absent[i],
+			       m->map_uses[row] ? "STILL THERE" : "not in the loaded program");
+		}
+		row++;
+	}
+	return absent;
+}
+
+static bool verify(const struct specialisation *s, const char *budget, unsigned *whole)
+{
+	struct lb_bpf *bpf = lb_bpf__open();
+	struct measures m = { 0 };
+	bool ok = false;
+	int r;
+
+	if (!bpf) {
+		fprintf(stderr, "cannot open lb.bpf.o: %s\n", strerror(errno));
+		return false;
+	}
+	s->apply(bpf);
+	r = measure(bpf, &m);
+	if (r) {
+		fprintf(stderr, "cannot load %s: %s; the verifier's last words are above\n",
+			s->name, strerror(-r));
+		goto out;
+	}
+	printf("%-24s %12u %9u %6u %6u %8u\n", s->name, m.instructions, m.verified, m.stack_bytes,
+	       m.jited_bytes, m.load_ms);
+	ok = within_budget(budget, s->name, &m) && really_absent(bpf, s, &m);
+	if (!*whole)
+		*whole = m.instructions;
+	else if (m.instructions >= *whole) {
+		fprintf(stderr, "%s: no smaller than the whole program\n", s->name);
+		ok = false;
+	}
+out:
+	lb_bpf__destroy(bpf);
+	return ok;
+}
+
+static int silent(enum libbpf_print_level level, const char *format, va_list args)
+{
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned whole = 0;
+	bool ok = true;
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: verify BUDGET-FILE\n");
+		return 2;
+	}
+	if (geteuid()) {
+		fprintf(stderr, "cannot load BPF programs: not root; run this with sudo\n");
+		return 77;
+	}
+	libbpf_set_print(silent);
+	printf("%-24s %12s %9s %6s %6s %8s\n", "program", "instructions", "verified", "stack",
+	       "bytes", "load ms");
+	for (size_t i = 0; i < sizeof(specialisations) / sizeof(*specialisations); i++)
+		ok &= verify(&specialisations[i], argv[1], &whole);
+	return !ok;
+}

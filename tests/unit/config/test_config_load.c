@@ -1,0 +1,260 @@
+/* Good documents: defaults, and every key's way into struct config. */
+#include "config_fixture.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+static void test_an_empty_document_gives_the_defaults(void **state)
+{
+	static const char *const texts[] = { "",      "# nothing\n",
+					     "---\n", "ebpf:\n",
+					     "{}\n",  "ebpf:\n  backends:\n  xdp: ~\n" };
+
+	for (size_t i = 0; i < COUNT(texts); i++) {
+		struct config *config = load_good(texts[i]);
+
+		assert_string_equal(config->instance, "default");
+		assert_string_equal(config->state_dir, "/var/lib/loom");
+		assert_int_equal(config->log_level, LOG_LEVEL_INFO);
+		assert_true(config->ebpf.enabled);
+		assert_int_equal(config->ebpf.interface_count, 0);
+		assert_int_equal(config->ebpf.mode, CONFIG_XDP_NATIVE);
+		assert_false(config->ebpf.generic_fallback);
+		assert_string_equal(config->ebpf.pin_path, "/sys/fs/bpf/loom");
+		assert_int_equal(config->ebpf.snat_address_count, 0);
+		assert_int_equal(config->ebpf.snat_port_first, 0);
+		assert_int_equal(config->ebpf.max_connections, 1000000);
+		assert_int_equal(config->ebpf.connections_type, CONFIG_MAP_LRU_HASH);
+		assert_int_equal(config->ebpf.timeout_ns, 300 * NSEC_PER_SEC);
+		assert_int_equal(config->ebpf.tcp.established_ns, 300 * NSEC_PER_SEC);
+		assert_int_equal(config->ebpf.tcp.time_wait_ns, 120 * NSEC_PER_SEC);
+		assert_int_equal(config->ebpf.sweep_interval_ns, 5 * NSEC_PER_SEC);
+		assert_int_equal(config->ebpf.max_backends, 10000);
+		assert_int_equal(config->ebpf.batch_size, 64);
+		assert_int_equal(config->ebpf.ring_buffer_size, 16384);
+		assert_int_equal(config->admin.port, 9091);
+		assert_int_equal(addr_v4(&config->admin.listen), htonl(0x7f000001));
+		assert_null(config->admin.socket);
+		assert_null(config->admin.bearer);
+		assert_null(config->admin.basic_user);
+		assert_int_equal(config->service_count, 0);
+		assert_int_equal(config->not_in_force_count, 0);
+		config_free(config);
+	}
+}
+
+static void assert_ebpf(const struct config_ebpf *ebpf)
+{
+	char text[ADDR_TEXT_LEN];
+
+	assert_int_equal(ebpf->interface_count, 2);
+	assert_string_equal(ebpf->interfaces[1], "eth1");
+	assert_int_equal(ebpf->mode, CONFIG_XDP_GENERIC);
+	assert_true(ebpf->generic_fallback);
+	assert_int_equal(ebpf->snat_address_count, 6);
+	assert_string_equal(addr_format(&ebpf->snat_addresses[0], text), "192.0.2.1");
+	assert_string_equal(addr_format(&ebpf->snat_addresses[4], text), "192.0.2.19");
+	assert_string_equal(addr_format(&ebpf->snat_addresses[5], text), "2001:db8::f0");
+	assert_int_equal(ebpf->snat_port_first, 1024);
+	assert_int_equal(ebpf->snat_port_last, 32767);
+	assert_int_equal(ebpf->max_connections, 5000);
+	assert_int_equal(ebpf->connections_type, CONFIG_MAP_HASH);
+	assert_int_equal(ebpf->timeout_ns, 90 * NSEC_PER_SEC);
+	assert_int_equal(ebpf->tcp.established_ns, 3600 * NSEC_PER_SEC);
+	assert_int_equal(ebpf->tcp.syn_sent_ns, 10 * NSEC_PER_SEC);
+	assert_int_equal(ebpf->tcp.syn_recv_ns, 11 * NSEC_PER_SEC);
+	assert_int_equal(ebpf->tcp.fin_wait_ns, 12 * NSEC_PER_SEC);
+	assert_int_equal(ebpf->tcp.time_wait_ns, 13 * NSEC_PER_SEC);
+	assert_int_equal(ebpf->sweep_interval_ns, 500 * NSEC_PER_MSEC);
+	assert_int_equal(ebpf->max_backends, 100);
+	assert_int_equal(ebpf->ring_buffer_size, 65536);
+}
+
+static void test_every_key_reaches_the_configuration(void **state)
+{
+	struct config *config = load_good_file("tests/unit/config/every_key.yaml");
+	char text[ADDR_TEXT_LEN];
+
+	assert_string_equal(config->instance, "edge-1");
+	assert_int_equal(config->log_level, LOG_LEVEL_DEBUG);
+	assert_string_equal(addr_format(&config->admin.listen, text), "2001:db8::1");
+	assert_string_equal(config->admin.socket, "/run/loom/edge.sock");
+	assert_string_equal(config->admin.bearer, "sesame-open-up-17");
+	assert_string_equal(config->admin.basic_user, "operator");
+	assert_string_equal(config->admin.basic_password, "sesame-open-up-18");
+	assert_ebpf(&config->ebpf);
+	config_free(config);
+}
+
+static void test_services_take_what_they_leave_open_from_ebpf(void **state)
+{
+	struct config *config = load_good_file("tests/unit/config/every_key.yaml");
+	const struct config_service *implicit = &config->services[0];
+	const struct config_service *web = &config->services[1];
+	const struct config_service *plain = &config->services[2];
+
+	assert_int_equal(config->service_count, 3);
+	assert_true(implicit->implicit);
+	assert_int_equal(implicit->nat, CONFIG_NAT_DESTINATION);
+	assert_int_equal(implicit->table_size, 251);
+	assert_int_equal(implicit->backends[0].id, 7);
+	assert_int_equal(implicit->backends[0].weight, 0);
+	assert_int_equal(implicit->backends[1].id, 1);
+	assert_int_equal(implicit->backends[1].port, 0);
+	assert_string_equal(web->name, "web");
+	assert_false(web->implicit);
+	assert_int_equal(web->address_count, 2);
+	assert_int_equal(web->tcp_port_count, 2);
+	assert_int_equal(web->udp_port_count, 2);
+	assert_int_equal(web->table_size, 1009);
+	assert_int_equal(web->nat, CONFIG_NAT_FULL);
+	assert_int_equal(web->backends[0].id, 2);
+	assert_int_equal(web->backends[0].port, 80);
+	assert_int_equal(web->backends[0].weight, 65535);
+	assert_int_equal(web->backends[1].id, 3);
+	assert_int_equal(plain->udp_port_count, 0);
+	assert_int_equal(plain->table_size, 251);
+	assert_int_equal(plain->nat, CONFIG_NAT_DESTINATION);
+	assert_int_equal(plain->backends[0].id, 4);
+	config_free(config);
+}
+
+static void test_a_choice_that_is_not_in_force_leaves_the_default_in_force(void **state)
+{
+	struct config *config = load_good("ebpf:\n"
+					  "  xdp:\n"
+					  "    load_balancing: {algorithm: weighted}\n"
+					  "    protocols: {tcp: {ports: [80]}}\n");
+
+	assert_int_equal(config->services[0].algorithm, CONFIG_MAGLEV);
+	assert_int_equal(config->not_in_force_count, 1);
+	assert_string_equal(config->not_in_force[0],
+			    "t.yaml:3:22: ebpf.xdp.load_balancing.algorithm: weighted");
+	config_free(config);
+}
+
+static void test_what_is_switched_off_needs_no_warning(void **state)
+{
+	struct config *config = load_good("ebpf: {xdp: {dsr: {enabled: false, encap: gue}}}");
+
+	assert_int_equal(config->not_in_force_count, 0);
+	config_free(config);
+}
+
+static void test_a_protocol_that_is_switched_off_has_no_ports(void **state)
+{
+	struct config *config = load_good("ebpf: {xdp: {protocols: {\n"
+					  "  tcp: {enabled: false, ports: [80]},\n"
+					  "  udp: {ports: [53]}}}}");
+
+	assert_int_equal(config->services[0].tcp_port_count, 0);
+	assert_int_equal(config->services[0].udp_port_count, 1);
+	config_free(config);
+}
+
+static void test_both_switches_must_be_on(void **state)
+{
+	static const struct {
+		const char *text;
+		bool enabled;
+	} rows[] = {
+		{ "ebpf: {enabled: true, xdp: {enabled: true}}", true },
+		{ "ebpf: {enabled: false, xdp: {enabled: true}}", false },
+		{ "ebpf: {enabled: true, xdp: {enabled: false}}", false },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct config *config = load_good(rows[i].text);
+
+		assert_int_equal(config->ebpf.enabled, rows[i].enabled);
+		config_free(config);
+	}
+}
+
+static void test_the_short_form_and_the_full_form_may_agree(void **state)
+{
+	struct config *config = load_good("ebpf:\n"
+					  "  interface: eth0\n"
+					  "  xdp_mode: generic\n"
+					  "  xdp: {interface: [eth0], mode: generic}\n"
+					  "  conntrack: {max_entries: 7}\n"
+					  "  maps: {connections: {max_entries: 7}}\n");
+
+	assert_int_equal(config->ebpf.interface_count, 1);
+	assert_int_equal(config->ebpf.mode, CONFIG_XDP_GENERIC);
+	assert_int_equal(config->ebpf.max_connections, 7);
+	config_free(config);
+}
+
+static void test_an_established_connection_lives_as_long_as_conntrack_says(void **state)
+{
+	struct config *config = load_good("ebpf: {conntrack: {timeout: 10m}}");
+
+	assert_int_equal(config->ebpf.tcp.established_ns, 600 * NSEC_PER_SEC);
+	assert_int_equal(config->ebpf.tcp.syn_sent_ns, 30 * NSEC_PER_SEC);
+	config_free(config);
+}
+
+static void test_the_admin_api_may_be_switched_off(void **state)
+{
+	struct config *config = load_good("admin: {listen: off, socket: off}");
+
+	assert_int_equal(config->admin.port, 0);
+	assert_string_equal(config->admin.socket, "");
+	config_free(config);
+}
+
+static void test_values_may_name_the_environment(void **state)
+{
+	struct config *config;
+
+	setenv("LOOM_TEST_IF", "eth7", 1);
+	setenv("LOOM_TEST_EMPTY", "", 1);
+	config = load_good("ebpf:\n"
+			   "  interface: ${LOOM_TEST_IF}\n"
+			   "  conntrack: {timeout: \"${LOOM_TEST_EMPTY:-2}${LOOM_TEST_NONE:-m}\"}\n"
+			   "admin: {auth: {bearer: '$${x}$y'}}\n");
+	assert_string_equal(config->ebpf.interfaces[0], "eth7");
+	assert_int_equal(config->ebpf.timeout_ns, 120 * NSEC_PER_SEC);
+	assert_string_equal(config->admin.bearer, "${x}$y");
+	config_free(config);
+}
+
+static void test_the_example_in_etc_loads(void **state)
+{
+	struct config *config = load_good_file("etc/loom.yaml");
+
+	assert_int_equal(config->service_count, 2);
+	assert_int_equal(config->not_in_force_count, 0);
+	config_free(config);
+}
+
+static void test_nothing_is_freed_without_harm(void **state)
+{
+	config_free(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_an_empty_document_gives_the_defaults),
+		cmocka_unit_test(test_every_key_reaches_the_configuration),
+		cmocka_unit_test(test_services_take_what_they_leave_open_from_ebpf),
+		cmocka_unit_test(test_a_choice_that_is_not_in_force_leaves_the_default_in_force),
+		cmocka_unit_test(test_what_is_switched_off_needs_no_warning),
+		cmocka_unit_test(test_a_protocol_that_is_switched_off_has_no_ports),
+		cmocka_unit_test(test_both_switches_must_be_on),
+		cmocka_unit_test(test_the_short_form_and_the_full_form_may_agree),
+		cmocka_unit_test(test_an_established_connection_lives_as_long_as_conntrack_says),
+		cmocka_unit_test(test_the_admin_api_may_be_switched_off),
+		cmocka_unit_test(test_values_may_name_the_environment),
+		cmocka_unit_test(test_the_example_in_etc_loads),
+		cmocka_unit_test(test_nothing_is_freed_without_harm),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,200 @@
+/* The blocks of the user's document are accepted as they stand, and mean what it says. */
+#include "config_fixture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define SPEC "tests/unit/config/spec/"
+
+static void assert_later(const struct config *config, const char *const *keys)
+{
+	size_t i;
+
+	for (i = 0; keys[i]; i++) {
+		assert_true(i < config->not_in_force_count);
+		assert_string_equal(strrchr(config->not_in_force[i], ' ') == NULL
+					    ? ""
+					    : strstr(config->not_in_force[i], ": ") + 2,
+				    keys[i]);
+	}
+	assert_int_equal(config->not_in_force_count, i);
+}
+
+static void assert_backend(const struct config_backend *backend, uint32_t id, const char *address,
+			   uint16_t port, uint32_t weight)
+{
+	char text[ADDR_TEXT_LEN];
+
+	assert_int_equal(backend->id, id);
+	assert_string_equal(addr_format(&backend->address, text), address);
+	assert_int_equal(backend->port, port);
+	assert_int_equal(backend->weight, weight);
+}
+
+static void assert_two_backends(const struct config *config)
+{
+	assert_int_equal(config->service_count, 1);
+	assert_true(config->services[0].implicit);
+	assert_string_equal(config->services[0].name, "default");
+	assert_int_equal(config->services[0].backend_count, 2);
+	assert_backend(&config->services[0].backends[0], 1, "10.0.1.10", 8080, 100);
+	assert_backend(&config->services[0].backends[1], 2, "10.0.1.11", 8080, 100);
+}
+
+static void basic(const struct config *config)
+{
+	assert_true(config->ebpf.enabled);
+	assert_int_equal(config->ebpf.interface_count, 1);
+	assert_string_equal(config->ebpf.interfaces[0], "eth0");
+	assert_int_equal(config->ebpf.mode, CONFIG_XDP_NATIVE);
+	assert_int_equal(config->service_count, 0);
+}
+
+static void full(const struct config *config)
+{
+	basic(config);
+	assert_int_equal(config->ebpf.max_connections, 1000000);
+	assert_int_equal(config->ebpf.timeout_ns, 300 * NSEC_PER_SEC);
+	assert_int_equal(config->ebpf.max_backends, 10000);
+}
+
+static void algorithms(const struct config *config)
+{
+	assert_true(config->ebpf.enabled);
+	assert_int_equal(config->ebpf.interface_count, 0);
+}
+
+static void health(const struct config *config)
+{
+	assert_int_equal(config->service_count, 1);
+	assert_int_equal(config->services[0].backend_count, 1);
+	assert_backend(&config->services[0].backends[0], 1, "10.0.1.10", 8080, 100);
+}
+
+static void states(const struct config *config)
+{
+	assert_int_equal(config->ebpf.max_connections, 1000000);
+	assert_int_equal(config->ebpf.timeout_ns, 300 * NSEC_PER_SEC);
+	assert_int_equal(config->ebpf.tcp.established_ns, 300 * NSEC_PER_SEC);
+	assert_int_equal(config->ebpf.tcp.syn_sent_ns, 30 * NSEC_PER_SEC);
+	assert_int_equal(config->ebpf.tcp.syn_recv_ns, 30 * NSEC_PER_SEC);
+	assert_int_equal(config->ebpf.tcp.fin_wait_ns, 60 * NSEC_PER_SEC);
+	assert_int_equal(config->ebpf.tcp.time_wait_ns, 120 * NSEC_PER_SEC);
+}
+
+static void tcp(const struct config *config)
+{
+	static const uint16_t ports[] = { 80, 443, 8080 };
+
+	assert_int_equal(config->service_count, 1);
+	assert_int_equal(config->services[0].tcp_port_count, 3);
+	assert_memory_equal(config->services[0].tcp_ports, ports, sizeof(ports));
+	assert_int_equal(config->services[0].udp_port_count, 0);
+	assert_int_equal(config->services[0].backend_count, 0);
+}
+
+static void udp(const struct config *config)
+{
+	static const uint16_t ports[] = { 53, 5353 };
+
+	assert_int_equal(config->service_count, 1);
+	assert_int_equal(config->services[0].udp_port_count, 2);
+	assert_memory_equal(config->services[0].udp_ports, ports, sizeof(ports));
+	assert_int_equal(config->services[0].tcp_port_count, 0);
+}
+
+static void fallback(const struct config *config)
+{
+	assert_int_equal(config->ebpf.passthrough_port_count, 1);
+	assert_int_equal(config->ebpf.passthrough_ports[0], 9091);
+}
+
+static void batch(const struct config *config)
+{
+	assert_int_equal(config->ebpf.batch_size, 64);
+	assert_int_equal(config->ebpf.ring_buffer_size, 16384);
+}
+
+static void maps(const struct config *config)
+{
+	assert_int_equal(config->ebpf.max_backends, 10000);
+	assert_int_equal(config->ebpf.max_connections, 1000000);
+	assert_int_equal(config->ebpf.connections_type, CONFIG_MAP_LRU_HASH);
+}
+
+static void complete(const struct config *config)
+{
+	static const uint16_t ports[] = { 80, 443 };
+
+	full(&(struct config){ .ebpf = config->ebpf });
+	assert_two_backends(config);
+	assert_int_equal(config->services[0].algorithm, CONFIG_MAGLEV);
+	assert_int_equal(config->services[0].table_size, 65537);
+	assert_int_equal(config->services[0].nat, CONFIG_NAT_FULL);
+	assert_int_equal(config->services[0].tcp_port_count, 2);
+	assert_memory_equal(config->services[0].tcp_ports, ports, sizeof(ports));
+}
+
+static const struct block {
+	const char *file;
+	void (*check)(const struct config *config);
+	const char *later[4];
+} blocks[] = {
+	{ SPEC "01_basic_configuration.yaml", basic, { NULL } },
+	{ SPEC "02_full_configuration.yaml", full, { "ebpf.xdp.programs" } },
+	{ SPEC "03_load_balancing_algorithms.yaml", algorithms, { NULL } },
+	{ SPEC "04_connection_affinity.yaml", algorithms, { "ebpf.xdp.connection_affinity" } },
+	{ SPEC "05_static_backends.yaml", assert_two_backends, { NULL } },
+	{ SPEC "06_health_check_integration.yaml", health, { "ebpf.health_integration" } },
+	{ SPEC "07_state_table.yaml", states, { NULL } },
+	{ SPEC "08_direct_server_return_dsr.yaml", algorithms, { "ebpf.xdp.dsr" } },
+	{ SPEC "09_tcp_load_balancing.yaml", tcp, { NULL } },
+	{ SPEC "10_udp_load_balancing.yaml", udp, { "ebpf.xdp.protocols.udp.session_affinity" } },
+	{ SPEC "11_fallback_to_userspace.yaml", fallback, { "ebpf.xdp.fallback" } },
+	{ SPEC "12_hybrid_mode.yaml", algorithms, { "ebpf.mode: hybrid", "ebpf.xdp.routes" } },
+	{ SPEC "13_cpu_pinning.yaml", algorithms, { "ebpf.xdp.cpu_affinity" } },
+	{ SPEC "14_batch_processing.yaml", batch, { NULL } },
+	{ SPEC "15_map_sizing.yaml", maps, { "ebpf.maps.stats" } },
+	{ SPEC "16_complete_example.yaml",
+	  complete,
+	  { "ebpf.xdp.connection_affinity", "ebpf.health_integration" } },
+};
+
+static void test_every_block_of_the_document_loads_and_means_what_it_says(void **state)
+{
+	for (size_t i = 0; i < COUNT(blocks); i++) {
+		struct config *config = load_good_file(blocks[i].file);
+
+		blocks[i].check(config);
+		assert_later(config, blocks[i].later);
+		config_free(config);
+	}
+}
+
+/* The comments in the blocks show other ways to write a key. */
+static void test_what_the_blocks_show_in_comments_loads_too(void **state)
+{
+	static const char *const texts[] = {
+		"ebpf: {xdp: {load_balancing: {algorithm: round_robin}}}",
+		"ebpf: {xdp: {load_balancing: {algorithm: weighted}}}",
+		"ebpf: {xdp_mode: generic}",
+		"ebpf: {xdp_mode: offload}",
+		"ebpf: {xdp: {mode: offload, dsr: {enabled: true, encap: none}}}",
+		"ebpf: {xdp: {cpu_affinity: all}}",
+	};
+
+	for (size_t i = 0; i < COUNT(texts); i++)
+		config_free(load_good(texts[i]));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_block_of_the_document_loads_and_means_what_it_says),
+		cmocka_unit_test(test_what_the_blocks_show_in_comments_loads_too),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
