@@ -219,7 +219,8 @@ ABI_SIZE(struct lb_control, 8);
 	X(REBUILT, "rebuilt", NONE, "Lost halves of connections rebuilt")                     \
 	X(RESELECTED, "reselected", NONE, "Flows moved because their backend has gone")       \
 	X(PORT_CLASH, "port_clash", NONE, "Source ports skipped because they were taken")     \
-	X(EVENT_LOST, "event_lost", NONE, "Events the full ring buffer did not take")
+	X(EVENT_LOST, "event_lost", NONE, "Events the full ring buffer did not take")         \
+	X(NO_FLOW, "no_flow", PASS, "A reset for a connection that is unknown")
 
 enum lb_action {
 	LB_ACTION_NONE, /* noted beside another verdict */

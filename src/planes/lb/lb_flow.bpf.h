@@ -210,13 +210,13 @@ static __always_inline void flow_forget(bool ipv6, const struct packet *p,
 static __always_inline void hop_back(struct xdp_md *ctx, const struct packet *p,
 				     struct lb_flow *flow)
 {
-	struct ethhdr *eth = (void *)(long)ctx->data;
+	struct ethhdr *eth = frame_start(ctx);
 
 	flow->tags = p->tags;
 	flow->hop.tci[0] = p->tags ? p->tci[0] : 0;
 	flow->hop.tci[1] = (p->tags & LB_TAGS_MASK) == 2 ? p->tci[1] : 0;
 	flow->hop.ifindex = ctx->ingress_ifindex;
-	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
+	if ((void *)(eth + 1) > frame_end(ctx))
 		return;
 	__builtin_memcpy(flow->hop.dmac, eth->h_source, 6);
 	__builtin_memcpy(flow->hop.smac, eth->h_dest, 6);

@@ -6,7 +6,7 @@
 
 /* Source ports tried for a flow.  They depend on the flow alone, so that a connection whose entries
  * were lost is found again where it was. */
-#define LB_PORT_TRIES 8
+#define LB_PORT_TRIES 16
 
 static __always_inline __u64 mix64(__u64 x)
 {
@@ -39,7 +39,8 @@ enum claim {
 	CLAIMED,  /* the port is ours: reply half written */
 	ADOPTED,  /* it was ours before: reply half found */
 	TAKEN,	  /* another flow's */
-	REUSABLE, /* another flow's, which has ended */
+	ENDED,	  /* another flow's, which has ended, but the backend may remember it */
+	REUSABLE, /* another flow's, which has ended everywhere */
 	REFUSED,  /* the table took nothing */
 };
 
@@ -182,8 +183,8 @@ static __always_inline int claim_port(struct xdp_md *ctx, const bool ipv6, __u32
 		return ADOPTED;
 	}
 	/* The backend keeps no TIME_WAIT for it: a new SYN from this port is welcome there. */
-	if (other->state >= LB_STATE_TIME_WAIT && other->flags & LB_FLOW_CLIENT_FIRST)
-		return REUSABLE;
+	if (other->state >= LB_STATE_TIME_WAIT)
+		return other->flags & LB_FLOW_CLIENT_FIRST ? REUSABLE : ENDED;
 	return TAKEN;
 }
 
@@ -239,20 +240,23 @@ __noinline int lb_take_over_port6(__u32 i)
  * (all of them) or REFUSED. */
 static __always_inline enum claim allocate_source(struct xdp_md *ctx, const bool ipv6)
 {
-	__u32 reusable = LB_PORT_TRIES;
+	__u32 best = TAKEN;
+	__u32 at = 0;
 	enum claim claim;
 
 	for (__u32 i = 0; i < LB_PORT_TRIES; i++) {
 		claim = ipv6 ? lb_claim_port6(ctx, i) : lb_claim_port4(ctx, i);
-		if (claim != TAKEN && claim != REUSABLE)
+		if (claim < TAKEN || claim == REFUSED)
 			return claim;
 		count_event(LB_PORT_CLASH);
-		if (claim == REUSABLE && reusable == LB_PORT_TRIES)
-			reusable = i;
+		if (claim > best) {
+			best = claim;
+			at = i;
+		}
 	}
-	if (reusable == LB_PORT_TRIES)
+	if (best == TAKEN)
 		return TAKEN;
-	return ipv6 ? lb_take_over_port6(reusable) : lb_take_over_port4(reusable);
+	return ipv6 ? lb_take_over_port6(at) : lb_take_over_port4(at);
 }
 
 static __always_inline bool find_lost_half(const bool ipv6)
@@ -532,7 +536,7 @@ static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 	middle = nf->p.proto == IPPROTO_TCP && !(nf->p.tcp_flags & TCP_SYN);
 	if (!middle || !find_lost_half(ipv6)) {
 		if (middle && nf->p.tcp_flags & TCP_RST)
-			return pass(ctx, LB_NO_BACKEND);
+			return pass(ctx, LB_NO_FLOW);
 		claim = allocate_source(ctx, ipv6);
 		if (claim == TAKEN)
 			return drop(ctx, LB_NO_PORT);
