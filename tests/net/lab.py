@@ -248,10 +248,14 @@ class Lab:
 
     def _load_pass(self):
         """Every host end gets this program: see xdp_pass.bpf.c."""
-        built = self.dir / "xdp_pass.o"
+        run("bpftool", "prog", "load", self.compile("xdp_pass"), self.bpf / "xdp_pass")
+
+    def compile(self, name):
+        """The object file of a BPF program beside this file."""
+        built = self.dir / f"{name}.o"
         include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
-        run("clang", "-O2", "-g", "-target", "bpf", include, "-c", HERE / "xdp_pass.bpf.c", "-o", built)
-        run("bpftool", "prog", "load", built, self.bpf / "xdp_pass")
+        run("clang", "-O2", "-g", "-target", "bpf", include, "-c", HERE / f"{name}.bpf.c", "-o", built)
+        return built
 
     def namespace(self, short):
         return Namespace(self, short)
