@@ -393,9 +393,9 @@ class Topology:
         self.switch.ip(f"link set dev {port} master br0")
         namespace.run("ethtool", "-K", interface, "tx", "off", "gro", "off", "txvlan", "off")
 
-    def add_backend(self, number):
+    def add_backend(self, number, name=None):
         """A host b<number> at 10.1.0.1<number> and fd01::1<number>, routing through the balancer."""
-        host = self.lab.namespace(f"b{number}")
+        host = self.lab.namespace(name or f"b{number}")
         for which in ("all", "default"):
             host.sysctl(f"net/ipv4/conf/{which}/arp_notify", 1)
             host.sysctl(f"net/ipv6/conf/{which}/ndisc_notify", 1)

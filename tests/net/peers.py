@@ -220,11 +220,12 @@ class Load:
         assert load.failures() == []
     """
 
-    def __init__(self, host, address, port, kind="mixed", threads=8, rate=800, timeout=8):
+    def __init__(self, host, address, port, kind="mixed", threads=8, rate=800, timeout=8, renew=0):
         self.host = host
         self.final = None
         self.argv = [sys.executable, HERE / "load.py", "--to", address, "--port", port, "--kind", kind,
-                     "--threads", threads, "--rate", rate, "--timeout", timeout]
+                     "--threads", threads, "--rate", rate, "--timeout", timeout,
+                     "--renew", renew]
         self.process = None
 
     def __enter__(self):
