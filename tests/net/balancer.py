@@ -125,17 +125,17 @@ class Loom:
 
     def connections(self, limit=1000, **filters):
         """All pages of /ebpf/connections."""
-        query = "&".join(f"{key}={value}" for key, value in filters.items())
-        found, cursor = [], None
+        filters["limit"] = limit
+        found = []
         while True:
-            path = f"/ebpf/connections?limit={limit}&{query}" + (f"&cursor={cursor}" if cursor else "")
+            path = "/ebpf/connections?" + "&".join(f"{key}={value}" for key, value in filters.items())
             page = self.api("GET", path)
             if len(page["connections"]) > limit:
                 raise LabError(f"{path}: {len(page['connections'])} connections on a page")
             found += page["connections"]
-            cursor = page["next_cursor"]
-            if cursor is None:
+            if page["next_cursor"] is None:
                 return found
+            filters["cursor"] = page["next_cursor"]
 
     def map_path(self, name):
         found = list(self.pins.rglob(name))

@@ -248,10 +248,14 @@ class Lab:
 
     def _load_pass(self):
         """Every host end gets this program: see xdp_pass.bpf.c."""
-        built = self.dir / "xdp_pass.o"
+        run("bpftool", "prog", "load", self.compile("xdp_pass"), self.bpf / "xdp_pass")
+
+    def compile(self, name):
+        """The object file of a BPF program beside this file."""
+        built = self.dir / f"{name}.o"
         include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
-        run("clang", "-O2", "-g", "-target", "bpf", include, "-c", HERE / "xdp_pass.bpf.c", "-o", built)
-        run("bpftool", "prog", "load", built, self.bpf / "xdp_pass")
+        run("clang", "-O2", "-g", "-target", "bpf", include, "-c", HERE / f"{name}.bpf.c", "-o", built)
+        return built
 
     def namespace(self, short):
         return Namespace(self, short)
@@ -389,9 +393,9 @@ class Topology:
         self.switch.ip(f"link set dev {port} master br0")
         namespace.run("ethtool", "-K", interface, "tx", "off", "gro", "off", "txvlan", "off")
 
-    def add_backend(self, number):
+    def add_backend(self, number, name=None):
         """A host b<number> at 10.1.0.1<number> and fd01::1<number>, routing through the balancer."""
-        host = self.lab.namespace(f"b{number}")
+        host = self.lab.namespace(name or f"b{number}")
         for which in ("all", "default"):
             host.sysctl(f"net/ipv4/conf/{which}/arp_notify", 1)
             host.sysctl(f"net/ipv6/conf/{which}/ndisc_notify", 1)

@@ -64,10 +64,11 @@ class Pace:
 class Http:
     """One thread's requests; keeps its connection or opens one for each."""
 
-    def __init__(self, to, keep, timeout):
-        self.to, self.keep, self.timeout = to, keep, timeout
+    def __init__(self, to, keep, timeout, renew):
+        self.to, self.keep, self.timeout, self.renew = to, keep, timeout, renew
         self.sock = None
         self.backend = None
+        self.left = 0
         host = f"[{to[0]}]" if ":" in to[0] else to[0]
         last = "keep-alive" if keep else "close"
         self.request = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: {last}\r\n\r\n".encode()
@@ -81,9 +82,11 @@ class Http:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sock.settimeout(self.timeout)
             self.sock.connect(self.to)
+            self.left = self.renew
         self.sock.sendall(self.request)
         self.backend, more = self._answer()
-        if not (self.keep and more):
+        self.left -= 1
+        if not (self.keep and more) or self.left == 0:
             self.close()
         return self.backend
 
@@ -124,7 +127,7 @@ class Http:
 class Dns:
     """One thread's DNS queries; a new source port each, or one for all."""
 
-    def __init__(self, to, keep, timeout):
+    def __init__(self, to, keep, timeout, _renew):
         self.to, self.keep, self.timeout = to, keep, timeout
         self.sock = None
         self.backend = None
@@ -175,6 +178,7 @@ def main():
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--rate", type=float, default=800, help="requests a second in all; 0: as fast as it goes")
     parser.add_argument("--timeout", type=float, default=8)
+    parser.add_argument("--renew", type=int, default=0, help="a kept connection ends after so many requests; 0: never")
     parser.add_argument("--interval", type=float, default=0.2)
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: STOP.set())
@@ -184,7 +188,7 @@ def main():
     threads = []
     for number in range(args.threads):
         keep = args.kind == "keep" or (args.kind in ("mixed", "dns") and number % 2 == 0)
-        flow = (Dns if args.kind == "dns" else Http)((args.to, args.port), keep, args.timeout)
+        flow = (Dns if args.kind == "dns" else Http)((args.to, args.port), keep, args.timeout, args.renew)
         threads.append(threading.Thread(target=worker, args=(flow, pace, tally)))
     for thread in threads:
         thread.start()

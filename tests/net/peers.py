@@ -8,7 +8,7 @@ import struct
 import sys
 import threading
 
-from lab import HERE, LabError, url_host
+from lab import HERE, LabError, family_of, url_host
 
 HTTP_PORT, DNS_PORT = 8080, 5353
 BLOB_BYTES = 1 << 20
@@ -184,6 +184,35 @@ def who(host, address, port, source=None):
         return name, peer, int(peer_port)
 
 
+def ping(host, address, size):
+    """One ICMP echo; fragmented by the kernel where it is larger than a frame."""
+    six = ":" in address
+    payload = random.randbytes(size)
+    head = struct.pack("!BBHHH", 128 if six else 8, 0, 0, 4711, 1)
+    if not six:  # for IPv6 the kernel fills in the checksum
+        head = struct.pack("!BBHHH", 8, 0, _checksum(head + payload), 4711, 1)
+    with host.entered():
+        sock = socket.socket(family_of(address), socket.SOCK_RAW, 58 if six else socket.IPPROTO_ICMP)
+    with sock:
+        sock.settimeout(3)
+        sock.sendto(head + payload, (address, 0))
+        while True:
+            answer = sock.recv(65535)
+            if not six:
+                answer = answer[(answer[0] & 15) * 4:]
+            if answer[0] == (129 if six else 0):
+                break
+    if answer[8:] != payload:
+        raise LabError(f"ping {address}: {len(answer) - 8} other bytes came back")
+
+
+def _checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
 class Load:
     """load.py in a namespace: requests that go on until told to end, each failure kept.
 
@@ -191,11 +220,12 @@ class Load:
         assert load.failures() == []
     """
 
-    def __init__(self, host, address, port, kind="mixed", threads=8, rate=800, timeout=8):
+    def __init__(self, host, address, port, kind="mixed", threads=8, rate=800, timeout=8, renew=0):
         self.host = host
         self.final = None
         self.argv = [sys.executable, HERE / "load.py", "--to", address, "--port", port, "--kind", kind,
-                     "--threads", threads, "--rate", rate, "--timeout", timeout]
+                     "--threads", threads, "--rate", rate, "--timeout", timeout,
+                     "--renew", renew]
         self.process = None
 
     def __enter__(self):

@@ -122,9 +122,7 @@ def test_at_its_deadline_a_removed_backend_loses_its_connections(net):
     with pytest.raises(OSError):
         while time.monotonic() < begin + 10:
             request(held)
-            # A request every 50 ms: silence would hide the moment.
-            until("the next request", lambda at=time.monotonic(): time.monotonic() > at + 0.05)
-    assert 1.0 <= time.monotonic() - begin <= 5.0
+    assert 1.0 <= time.monotonic() - begin <= 3.5
     held.close()
 
 

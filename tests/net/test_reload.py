@@ -50,6 +50,19 @@ def test_the_difference_is_applied_under_load(net, reload):
         reload(net)
         assert names(net, 81) == {"b2", "b3"}
         load.more(100)
+    # Nobody else's requests failed; what the removed one's connections may expect is the next test's.
+    assert [f for f in load.failures() if f["backend"] != "b1"] == []
+
+
+def test_connections_to_a_backend_that_left_the_file_go_on(net, reload):
+    service = net.loom.config["services"][0]
+    with Load(net.client, VIP4, 80, "keep", threads=12) as load:
+        load.more(100)
+        assert "b1" in load.so_far()["by_backend"]
+        service["backends"] = [row for row in service["backends"] if row["address"] != net.hosts[0].address4]
+        net.loom.write()
+        reload(net)
+        load.more(200)
     assert load.failures() == []
 
 
