@@ -52,6 +52,8 @@ struct worker {
 	uint32_t failed;
 	uint32_t connections;
 	uint64_t bytes;
+	const char *first_failure;
+	int first_errno;
 	uint32_t *latencies_us; /* of those that did not fail */
 	struct connection *slots;
 };
@@ -108,6 +110,14 @@ static void answer_done(struct worker *w, struct connection *c, bool good)
 	c->have = 0;
 }
 
+static void note_failure(struct worker *w, const char *what, int error)
+{
+	if (w->first_failure)
+		return;
+	w->first_failure = what;
+	w->first_errno = error;
+}
+
 static void connection_close(struct connection *c)
 {
 	close(c->fd);
@@ -134,6 +144,7 @@ static void connection_open(struct worker *w, struct connection *c)
 		if (!connect(c->fd, (struct sockaddr *)&w->job.to, sizeof(w->job.to)) ||
 		    errno == EINPROGRESS)
 			return;
+		note_failure(w, "connect", errno);
 		connection_close(c);
 		while (c->left--)
 			answer_done(w, c, false);
@@ -175,8 +186,10 @@ static void ask(struct worker *w, struct connection *c)
 	size_t len = closing ? sizeof(ASK_CLOSE) - 1 : sizeof(ASK) - 1;
 
 	c->asked = true;
-	if (send(c->fd, closing ? ASK_CLOSE : ASK, len, MSG_NOSIGNAL) != (ssize_t)len)
+	if (send(c->fd, closing ? ASK_CLOSE : ASK, len, MSG_NOSIGNAL) != (ssize_t)len) {
+		note_failure(w, "send", errno);
 		connection_end(w, c);
+	}
 }
 
 /* Reads what is there.  With "Connection: close" the answer is whole when the server closes. */
@@ -197,6 +210,9 @@ static void take_answer(struct worker *w, struct connection *c)
 			if (closing && !got && want > 0 && c->have == (uint32_t)want) {
 				c->left = 0;
 				answer_done(w, c, true);
+			} else {
+				note_failure(w, got < 0 ? "receive" : "answer",
+					     got < 0 ? errno : 0);
 			}
 			connection_end(w, c);
 			return;
@@ -241,10 +257,14 @@ static void *work(void *arg)
 				ask(w, c);
 			if (c->fd >= 0 && c->asked && events[i].events & ~EPOLLOUT)
 				take_answer(w, c);
-			else if (c->fd >= 0 && events[i].events & (EPOLLERR | EPOLLHUP))
+			else if (c->fd >= 0 && events[i].events & (EPOLLERR | EPOLLHUP)) {
+				note_failure(w, "connect", ECONNREFUSED);
 				connection_end(w, c);
+			}
 		}
 	}
+	if (w->ended < w->job.requests)
+		note_failure(w, "stall", ETIMEDOUT);
 	w->failed += w->job.requests - w->ended;
 	return NULL;
 }
@@ -260,6 +280,7 @@ static void report(struct worker *workers, int count, double seconds)
 {
 	uint32_t requests = 0, failed = 0, connections = 0, good = 0;
 	uint64_t bytes = 0;
+	const struct worker *first = &workers[0];
 	uint32_t *all;
 
 	for (int i = 0; i < count; i++) {
@@ -267,6 +288,8 @@ static void report(struct worker *workers, int count, double seconds)
 		failed += workers[i].failed;
 		connections += workers[i].connections;
 		bytes += workers[i].bytes;
+		if (workers[i].first_failure)
+			first = &workers[i];
 	}
 	all = calloc(requests + 1, sizeof(*all));
 	if (!all)
@@ -279,9 +302,12 @@ static void report(struct worker *workers, int count, double seconds)
 	}
 	qsort(all, good, sizeof(*all), compare);
 	printf("{\"requests\": %u, \"failed\": %u, \"connections\": %u, \"bytes\": %llu, "
-	       "\"seconds\": %.6f, \"p50_us\": %u, \"p99_us\": %u}\n",
+	       "\"seconds\": %.6f, \"p50_us\": %u, \"p99_us\": %u, "
+	       "\"first_failure\": \"%s%s%s\"}\n",
 	       requests, failed, connections, (unsigned long long)bytes, seconds, all[good / 2],
-	       all[good - good / 100 - (good > 0)]);
+	       all[good - good / 100 - (good > 0)], first->first_failure ?: "",
+	       first->first_errno ? ": " : "",
+	       first->first_errno ? strerror(first->first_errno) : "");
 	free(all);
 }
 

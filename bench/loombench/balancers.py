@@ -66,8 +66,8 @@ def is_listening(lab, netns, address, port):
     return f"{address}:{port} " in lab.run(netns, "ss", "-Hltn")
 
 
-def loom(lab, site, loomd, connections, **tcp_timeouts):
-    """Loom in native mode, full NAT; timeouts as they are by default but for those given."""
+def loom(lab, site, loomd, connections):
+    """Loom in native mode, full NAT."""
     name = site.netns
     config = {
         "instance": "bench", "state_dir": str(lab.tmp / f"{name}-state"),
@@ -75,7 +75,7 @@ def loom(lab, site, loomd, connections, **tcp_timeouts):
         "ebpf": {
             "pin_path": str(lab.bpffs(name) / "loom"),
             "xdp": {"interface": [site.client_side, site.backend_side], "mode": "native"},
-            "conntrack": {"max_entries": connections, **({"tcp_timeouts": tcp_timeouts} if tcp_timeouts else {})},
+            "conntrack": {"max_entries": connections},
         },
         "services": [{"name": s.name, "addresses": [s.vip], "protocol": s.proto, "ports": [s.port], "nat": "full",
                       "backends": [{"address": address, "port": s.backend_port} for address in s.backends]}

@@ -11,6 +11,7 @@ import tempfile
 import time
 
 PREFIX = "loom-bench-"
+SETTINGS = "machine-settings"
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -141,6 +142,8 @@ class Lab:
         path = pathlib.Path(path)
         old = path.read_text()
         self.settings.append((path, old))
+        with open(self.tmp / SETTINGS, "a", encoding="utf-8") as kept:   # for remove_leftovers
+            kept.write(f"{path} {old.strip()}\n")
         path.write_text(str(value))
 
     def bpffs(self, name):
@@ -153,9 +156,19 @@ class Lab:
 
 def remove_leftovers():
     """What a benchmark left that was killed without a chance to clean up."""
+    def is_left(name):
+        pid = name[len(PREFIX):].split("-")[0]
+        return name.startswith(PREFIX) and pid.isdigit() and not pathlib.Path("/proc", pid).exists()
+
     for line in sh("ip", "netns", "list").splitlines():
-        name = line.split()[0]
-        if name.startswith(PREFIX):
-            pid = name[len(PREFIX):].split("-")[0]
-            if not pathlib.Path("/proc", pid).exists():
-                sh("ip", "netns", "del", name, check=False)
+        if is_left(line.split()[0]):
+            sh("ip", "netns", "del", line.split()[0], check=False)
+    for path in pathlib.Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+        if is_left(path.name):
+            for mount in path.glob("*-bpf"):
+                sh("umount", "-l", str(mount), check=False)
+            if (path / SETTINGS).exists():
+                for line in (path / SETTINGS).read_text().splitlines():
+                    setting, old = line.split()
+                    pathlib.Path(setting).write_text(old)
+            shutil.rmtree(path, ignore_errors=True)

@@ -9,7 +9,7 @@ from .lab import Failure, sh
 CLIENTS = 4
 CLIENT_FIRST = "10.0.0.10"
 VIP = "10.0.0.1"
-BACKENDS = [f"10.1.0.{i}" for i in range(10, 14)]
+BACKENDS = [f"10.1.0.{i}" for i in range(10, 74)]   # each is a range of NAT ports: TIME_WAIT holds many
 HTTP_PORT, NGINX_PORT, IPERF_PORT = 80, 8080, 5201
 CONNECTIONS = 1 << 20
 CONCURRENCY = 64
@@ -29,8 +29,7 @@ class Site:
         lab.sysctl(self.client, "net.ipv4.ip_local_port_range=1024 65535")
         for index in range(CLIENTS):
             lab.ip(self.client, f"addr add 10.0.0.{10 + index}/24 dev c0")
-        for address in BACKENDS:
-            lab.ip(self.be, f"addr add {address}/24 dev b0")
+        lab.ip(self.be, *(f"addr add {address}/24 dev b0" for address in BACKENDS))
         if self.prepared:
             for netns, link in ((self.client, "c0"), (self.be, "b0")):
                 lab.run(netns, "ethtool", "-K", link, "tx", "off")
@@ -149,8 +148,7 @@ class Loom(Site):
     prepared = True
 
     def set_up(self):
-        # The servers close first and hold their ports in TIME_WAIT; rounds follow each other faster than it ends.
-        balancers.loom(self.lab, self.site, self.lab.loomd, CONNECTIONS, time_wait="5s")
+        balancers.loom(self.lab, self.site, self.lab.loomd, CONNECTIONS)
 
 
 def compare(lab, tools, rounds, connections, requests, seconds, say):

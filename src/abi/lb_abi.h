@@ -2,9 +2,9 @@
  * Layer: abi.  The layouts are the contract: maps outlive both sides (they are pinned), so a change
  * of any layout below bumps LB_ABI_VERSION.
  *
- * Who writes what: lb_apply.c writes lb_services, lb_tables, lb_backends, lb_sources, lb_ports and
- * lb_control; lb.bpf.c writes lb_conns4, lb_conns6, the counters and the ring buffer; lb_sweep.c
- * deletes what expired from the connection tables. */
+ * Who writes what: lb_apply.c writes lb_services, lb_vips, lb_tables, lb_backends, lb_sources,
+ * lb_ports and lb_control; lb.bpf.c writes lb_conns4, lb_conns6, the counters and the ring buffer;
+ * lb_sweep.c deletes what expired from the connection tables. */
 #ifndef LOOM_LB_ABI_H
 #define LOOM_LB_ABI_H
 
@@ -148,6 +148,14 @@ struct lb_service {
 };
 ABI_SIZE(struct lb_service, 12);
 
+/* lb_vips: array, by row of lb_tables: under which addresses a service may have been asked, for as
+ * many as fit. Unused ones have proto 0. */
+#define LB_MAX_VIPS 8
+struct lb_vips {
+	struct lb_service_key vip[LB_MAX_VIPS];
+};
+ABI_SIZE(struct lb_vips, 160);
+
 /* lb_backends: array. */
 enum lb_backend_state {
 	LB_BACKEND_UNUSED, /* flows that still name this row start anew */
@@ -211,7 +219,8 @@ ABI_SIZE(struct lb_control, 8);
 	X(REBUILT, "rebuilt", NONE, "Lost halves of connections rebuilt")                     \
 	X(RESELECTED, "reselected", NONE, "Flows moved because their backend has gone")       \
 	X(PORT_CLASH, "port_clash", NONE, "Source ports skipped because they were taken")     \
-	X(EVENT_LOST, "event_lost", NONE, "Events the full ring buffer did not take")
+	X(EVENT_LOST, "event_lost", NONE, "Events the full ring buffer did not take")         \
+	X(NO_FLOW, "no_flow", PASS, "A reset for a connection that is unknown")
 
 enum lb_action {
 	LB_ACTION_NONE, /* noted beside another verdict */

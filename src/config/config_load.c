@@ -42,8 +42,8 @@ static struct source *load_source(struct load *load, const char *name)
  */
 static int load_document(struct load *load, const struct source *source)
 {
-	struct item *item;
-	struct node *root;
+	struct item *item = NULL;
+	struct node *root = NULL;
 	int r = node_parse(source, &load->arena, &load->complaints, &root);
 
 	if (r == -EINVAL)

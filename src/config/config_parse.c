@@ -4,6 +4,7 @@
 #include <libfyaml.h>
 #include <string.h>
 
+#include "base/must.h"
 #include "config_value.h"
 
 struct anchor {
@@ -217,12 +218,29 @@ static int scalar_text(struct parse *p, struct node *node, const char *text, siz
 	return r;
 }
 
+/* A scalar's text after escapes and folding.  fy_token_get_text() would do, but leaks what it needs
+ * for a text of many pieces (libfyaml 0.7.12).  Returns 0, -EINVAL or -ENOMEM. */
+static int token_text(struct fy_token *token, struct buf *out)
+{
+	struct fy_token_iter *iter = fy_token_iter_create(token);
+	const struct fy_iter_chunk *chunk = NULL;
+	int error = 0;
+
+	if (!iter)
+		return -ENOMEM;
+	while ((chunk = fy_token_iter_chunk_next(iter, chunk, &error)))
+		buf_append(out, chunk->str, chunk->len);
+	fy_token_iter_destroy(iter);
+	if (buf_failed(out))
+		return -ENOMEM;
+	return error ? -EINVAL : 0;
+}
+
 static int parse_scalar(struct parse *p, const struct fy_event *event, size_t at, size_t end)
 {
-	struct node *node = node_new(p, NODE_SCALAR, at, end);
 	enum fy_scalar_style style = fy_token_scalar_style(event->scalar.value);
-	size_t len = 0;
-	const char *text = fy_token_get_text(event->scalar.value, &len);
+	struct node *node = node_new(p, NODE_SCALAR, at, end);
+	struct buf text;
 	int r;
 
 	if (!node)
@@ -231,7 +249,11 @@ static int parse_scalar(struct parse *p, const struct fy_event *event, size_t at
 	/* A quoted scalar begins behind its quote for libfyaml. */
 	if ((style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) && at > 0)
 		node->at--;
-	r = scalar_text(p, node, text, len);
+	buf_init(&text);
+	r = token_text(event->scalar.value, &text);
+	if (r != -ENOMEM)
+		r = scalar_text(p, node, r < 0 ? NULL : text.data ? text.data : "", text.len);
+	buf_done(&text);
 	if (r == 0)
 		r = anchor_add(p, event->scalar.anchor, node);
 	return r < 0 ? r : node_add(p, node);
@@ -247,6 +269,7 @@ static int parse_container(struct parse *p, enum node_kind kind, struct fy_token
 
 static int parse_close(struct parse *p, size_t end)
 {
+	must(p->depth > 0);
 	p->depth--;
 	p->open[p->depth]->end = end;
 	return 0;

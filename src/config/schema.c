@@ -85,10 +85,10 @@ static const struct key condition_element = { .name = "condition",
 					      .type = KEY_ENUM,
 					      .choices = conditions };
 
-#define PORTS(text, otherwise_text, more)                                                      \
-	{                                                                                      \
-		.name = "ports", .type = KEY_LIST, .flags = KEY_UNIQUE | (more), .min = 1,     \
-		.max = 65535, .keys = &port_element, .otherwise = otherwise_text, .help = text \
+#define PORTS(text, otherwise_text, more)                                                          \
+	{                                                                                          \
+		.name = "ports", .type = KEY_LIST, .flags = KEY_UNIQUE | (more), .min = 1,         \
+		.max = 65535, .keys = &port_element, .otherwise = (otherwise_text), .help = (text) \
 	}
 
 static const struct key backend_keys[] = {
@@ -125,10 +125,10 @@ static const struct key backend_element = { .name = "backend",
 					    .type = KEY_MAP,
 					    .keys = backend_keys };
 
-#define BACKENDS(text, more)                                                                    \
-	{                                                                                       \
-		.name = "backends", .type = KEY_LIST, .flags = KEY_APPEND | (more),             \
-		.max = ENTRIES_MAX, .keys = &backend_element, .otherwise = "none", .help = text \
+#define BACKENDS(text, more)                                                                      \
+	{                                                                                         \
+		.name = "backends", .type = KEY_LIST, .flags = KEY_APPEND | (more),               \
+		.max = ENTRIES_MAX, .keys = &backend_element, .otherwise = "none", .help = (text) \
 	}
 
 static const struct key service_keys[] = {

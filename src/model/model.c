@@ -22,6 +22,7 @@ void model_free(struct model *model)
 	for (size_t i = 0; i < model->service_count; i++)
 		service_done(&model->services[i]);
 	free(model->services);
+	free(model->local);
 	free(model);
 }
 
@@ -50,23 +51,24 @@ static int service_copy(const struct service *from, struct service *to)
 	return -ENOMEM;
 }
 
-static struct model *model_alloc(size_t services)
+static struct model *model_alloc(size_t services, const struct addr *local, size_t local_count)
 {
 	struct model *model = calloc(1, sizeof(*model));
 
 	if (!model)
 		return NULL;
 	model->services = calloc(services + 1, sizeof(*model->services));
-	if (!model->services) {
-		free(model);
-		return NULL;
-	}
-	return model;
+	model->local = copy_list(local, local_count, sizeof(*local));
+	model->local_count = local_count;
+	if (model->services && model->local)
+		return model;
+	model_free(model);
+	return NULL;
 }
 
 int model_copy(const struct model *model, struct model **ret)
 {
-	struct model *copy = model_alloc(model->service_count);
+	struct model *copy = model_alloc(model->service_count, model->local, model->local_count);
 
 	*ret = NULL;
 	if (!copy)
@@ -92,16 +94,35 @@ struct service *model_service(const struct model *model, const char *name)
 	return NULL;
 }
 
+/* Where id is in the service's list, or would be. */
+static size_t backend_place(const struct service *service, uint32_t id)
+{
+	size_t first = 0;
+	size_t end = service->backend_count;
+
+	while (first < end) {
+		size_t middle = first + (end - first) / 2;
+
+		if (service->backends[middle].id < id)
+			first = middle + 1;
+		else
+			end = middle;
+	}
+	return first;
+}
+
 struct backend *model_backend(const struct model *model, uint32_t id, struct service **ret_service)
 {
-	for (size_t s = 0; s < model->service_count; s++)
-		for (size_t i = 0; i < model->services[s].backend_count; i++) {
-			if (model->services[s].backends[i].id != id)
-				continue;
-			if (ret_service)
-				*ret_service = &model->services[s];
-			return &model->services[s].backends[i];
-		}
+	for (size_t i = 0; i < model->service_count; i++) {
+		struct service *service = &model->services[i];
+		size_t at = backend_place(service, id);
+
+		if (at == service->backend_count || service->backends[at].id != id)
+			continue;
+		if (ret_service)
+			*ret_service = service;
+		return &service->backends[at];
+	}
 	return NULL;
 }
 
@@ -114,11 +135,22 @@ uint32_t model_free_id(const struct model *model)
 	return id;
 }
 
+static const char *const state_names[] = { "active", "draining", "removed", "reset" };
+
 const char *backend_state_name(enum backend_state state)
 {
-	static const char *const names[] = { "active", "draining", "removed", "reset" };
+	return state <= BACKEND_RESET ? state_names[state] : "unknown";
+}
 
-	return state <= BACKEND_RESET ? names[state] : "unknown";
+int backend_state_parse(const char *name, enum backend_state *ret)
+{
+	for (int i = BACKEND_ACTIVE; i <= BACKEND_RESET; i++) {
+		if (strcmp(name, state_names[i]))
+			continue;
+		*ret = (enum backend_state)i;
+		return 0;
+	}
+	return -EINVAL;
 }
 
 /* ---- backends ---- */
@@ -131,64 +163,127 @@ static bool has_family(const struct service *service, const struct addr *address
 	return false;
 }
 
-static int check_backend(const struct model *model, const struct service *service,
-			 const struct backend *backend, struct err *err)
+static bool has_address(const struct addr *list, size_t count, const struct addr *address)
+{
+	for (size_t i = 0; i < count; i++)
+		if (addr_equal(&list[i], address))
+			return true;
+	return false;
+}
+
+/* "10.0.1.10:8080", or the address alone where the port is the client's. */
+static const char *backend_text(const struct backend *backend, char *text)
+{
+	return backend->port ? addr_port_format(&backend->address, backend->port, text)
+			     : addr_format(&backend->address, text);
+}
+
+/* Whether packets to it would leave this host and not come back. */
+static int check_address(const struct model *model, const struct backend *backend, struct err *err)
 {
 	char text[ADDR_PORT_TEXT_LEN];
 
-	addr_port_format(&backend->address, backend->port, text);
+	backend_text(backend, text);
 	if (!addr_is_unicast(&backend->address))
-		return err_set(err, -EINVAL, "cannot add backend %s: packets cannot be sent there",
+		return err_set(err, -EINVAL,
+			       "cannot add backend %s: packets cannot be sent there; give it the "
+			       "address of a server",
 			       text);
-	if (!backend->id || model_backend(model, backend->id, NULL))
-		return err_set(
-			err, -EEXIST,
-			"cannot add backend %s: id %u is taken; leave it out for the next free one",
-			text, backend->id);
+	if (has_address(model->local, model->local_count, &backend->address))
+		return err_set(err, -EINVAL,
+			       "cannot add backend %s: the address is this host's own; Loom "
+			       "forwards to other hosts",
+			       text);
+	for (size_t i = 0; i < model->service_count; i++)
+		if (has_address(model->services[i].addresses, model->services[i].address_count,
+				&backend->address))
+			return err_set(err, -EINVAL,
+				       "cannot add backend %s: clients reach service %s at this "
+				       "address; Loom forwards to other hosts",
+				       text, model->services[i].name);
+	return 0;
+}
+
+static int check_backend(const struct model *model, const struct service *service,
+			 const struct backend *backend, struct err *err)
+{
+	struct service *owner;
+	char text[ADDR_PORT_TEXT_LEN];
+
+	backend_text(backend, text);
+	if (!backend->id)
+		return err_set(err, -EINVAL, "cannot add backend %s: id 0 is none; ids begin at 1",
+			       text);
+	if (backend->weight > BACKEND_WEIGHT_MAX)
+		return err_set(err, -EINVAL,
+			       "cannot add backend %s: weight %u is too large; at most %u", text,
+			       backend->weight, BACKEND_WEIGHT_MAX);
+	if (model_backend(model, backend->id, &owner))
+		return err_set(err, -EEXIST,
+			       "cannot add backend %s: id %u is taken in service %s; leave it out "
+			       "for the next free one",
+			       text, backend->id, owner->name);
 	for (size_t i = 0; i < service->backend_count; i++)
 		if (service->backends[i].port == backend->port &&
 		    addr_equal(&service->backends[i].address, &backend->address))
 			return err_set(err, -EEXIST,
-				       "cannot add backend %s: service %s has it as %u", text,
-				       service->name, service->backends[i].id);
-	if (!has_family(service, &backend->address))
-		return err_set(err, -EAFNOSUPPORT,
-			       "cannot add backend %s: service %s has no %s address", text,
-			       service->name, addr_is_v4(&backend->address) ? "IPv4" : "IPv6");
-	return 0;
+				       "cannot add backend %s: service %s has it as backend %u; "
+				       "change that one",
+				       text, service->name, service->backends[i].id);
+	return check_address(model, backend, err);
 }
 
-int model_backend_add(struct model *model, struct service *service, const struct backend *backend,
-		      struct err *err)
+int model_backend_restore(struct model *model, struct service *service,
+			  const struct backend *backend, struct err *err)
 {
+	char text[ADDR_PORT_TEXT_LEN];
 	struct backend *list;
-	size_t at = 0;
+	size_t at;
 	int r = check_backend(model, service, backend, err);
 
 	if (r < 0)
 		return r;
+	backend_text(backend, text);
+	if (!service->implicit && !has_family(service, &backend->address))
+		return err_set(err, -EAFNOSUPPORT,
+			       "cannot add backend %s: service %s has no %s address; give it one",
+			       text, service->name,
+			       addr_is_v4(&backend->address) ? "IPv4" : "IPv6");
 	list = realloc(service->backends, (service->backend_count + 1) * sizeof(*list));
 	if (!list)
-		return err_set(err, -ENOMEM, "cannot add a backend: out of memory");
+		return err_set(err, -ENOMEM, "cannot add backend %s: out of memory", text);
 	service->backends = list;
-	while (at < service->backend_count && list[at].id < backend->id)
-		at++;
+	at = backend_place(service, backend->id);
 	memmove(&list[at + 1], &list[at], (service->backend_count - at) * sizeof(*list));
 	list[at] = *backend;
 	service->backend_count++;
 	return 0;
 }
 
+int model_backend_add(struct model *model, struct service *service, const struct backend *backend,
+		      struct err *err)
+{
+	char text[ADDR_PORT_TEXT_LEN];
+
+	if (service->implicit && !has_family(service, &backend->address) &&
+	    addr_is_unicast(&backend->address))
+		return err_set(err, -EAFNOSUPPORT,
+			       "cannot add backend %s: the interface has no %s address, at which "
+			       "clients would reach service %s; see 'ip address'",
+			       backend_text(backend, text),
+			       addr_is_v4(&backend->address) ? "IPv4" : "IPv6", service->name);
+	return model_backend_restore(model, service, backend, err);
+}
+
 void model_backend_remove(struct service *service, uint32_t id)
 {
-	for (size_t i = 0; i < service->backend_count; i++) {
-		if (service->backends[i].id != id)
-			continue;
-		service->backend_count--;
-		memmove(&service->backends[i], &service->backends[i + 1],
-			(service->backend_count - i) * sizeof(*service->backends));
+	size_t at = backend_place(service, id);
+
+	if (at == service->backend_count || service->backends[at].id != id)
 		return;
-	}
+	service->backend_count--;
+	memmove(&service->backends[at], &service->backends[at + 1],
+		(service->backend_count - at) * sizeof(*service->backends));
 }
 
 /* ---- from configuration ---- */
@@ -213,11 +308,39 @@ static int set_addresses(struct service *service, const struct addr *list, size_
 	return 0;
 }
 
-static int add_backends(struct model *model, struct service *service,
-			const struct config_service *config, const struct addr *local,
-			size_t local_count, struct err *err)
+static int add_service(struct model *model, const struct config_service *config,
+		       const struct addr *local, size_t local_count, struct err *err)
 {
-	for (size_t i = 0; i < config->backend_count; i++) {
+	struct service *service = &model->services[model->service_count];
+	int r;
+
+	if (model_service(model, config->name))
+		return err_set(err, -EINVAL, "cannot serve %s twice; give each service a name",
+			       config->name);
+	model->service_count++;
+	r = set_addresses(service, config->implicit ? local : config->addresses,
+			  config->implicit ? local_count : config->address_count);
+	service->name = strdup(config->name);
+	service->tcp_ports = copy_list(config->tcp_ports, config->tcp_port_count, sizeof(uint16_t));
+	service->udp_ports = copy_list(config->udp_ports, config->udp_port_count, sizeof(uint16_t));
+	if (r < 0 || !service->name || !service->tcp_ports || !service->udp_ports)
+		return err_set(err, -ENOMEM, "cannot build service %s: out of memory",
+			       config->name);
+	service->implicit = config->implicit;
+	service->tcp_port_count = config->tcp_port_count;
+	service->udp_port_count = config->udp_port_count;
+	service->algorithm = config->algorithm;
+	service->table_size = config->table_size;
+	service->nat = config->nat;
+	return 0;
+}
+
+static int add_backends(struct model *model, struct service *service,
+			const struct config_service *config, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < config->backend_count; i++) {
 		struct backend backend = {
 			.id = config->backends[i].id,
 			.address = config->backends[i].address,
@@ -225,73 +348,53 @@ static int add_backends(struct model *model, struct service *service,
 			.weight = config->backends[i].weight,
 			.origin = BACKEND_FROM_CONFIG,
 		};
-		int r;
 
-		for (size_t k = 0; k < local_count; k++)
-			if (addr_equal(&local[k], &backend.address))
-				return err_set(err, -EINVAL,
-					       "cannot use backend %u: its address is this host's "
-					       "own; Loom "
-					       "forwards to other hosts",
-					       backend.id);
-		r = model_backend_add(model, service, &backend, err);
-		if (r < 0)
-			return r;
+		r = model_backend_restore(model, service, &backend, err);
 	}
-	return 0;
+	if (r < 0 && r != -ENOMEM) {
+		r = -EINVAL; /* of a file there is but one thing to say: it contradicts itself */
+		if (err)
+			err->code = r;
+	}
+	return r;
 }
 
-static int add_service(struct model *model, const struct config_service *config,
-		       const struct addr *local, size_t local_count, struct err *err)
-{
-	struct service *service = &model->services[model->service_count++];
-	int r = set_addresses(service, config->implicit ? local : config->addresses,
-			      config->implicit ? local_count : config->address_count);
-
-	service->name = strdup(config->name);
-	service->tcp_ports = copy_list(config->tcp_ports, config->tcp_port_count, sizeof(uint16_t));
-	service->udp_ports = copy_list(config->udp_ports, config->udp_port_count, sizeof(uint16_t));
-	if (r < 0 || !service->name || !service->tcp_ports || !service->udp_ports)
-		return err_set(err, -ENOMEM, "cannot build service %s: out of memory",
-			       config->name);
-	service->tcp_port_count = config->tcp_port_count;
-	service->udp_port_count = config->udp_port_count;
-	service->algorithm = config->algorithm;
-	service->table_size = config->table_size;
-	service->nat = config->nat;
-	return add_backends(model, service, config, local, local_count, err);
-}
-
-static bool share_a_port(const uint16_t *a, size_t a_count, const uint16_t *b, size_t b_count)
+/* A port that is in both lists; 0 if there is none. */
+static uint16_t shared_port(const uint16_t *a, size_t a_count, const uint16_t *b, size_t b_count)
 {
 	for (size_t i = 0; i < a_count; i++)
 		for (size_t k = 0; k < b_count; k++)
 			if (a[i] == b[k])
-				return true;
-	return false;
+				return a[i];
+	return 0;
 }
 
 static int check_overlap(const struct service *a, const struct service *b, struct err *err)
 {
-	char text[ADDR_TEXT_LEN];
+	uint16_t tcp = shared_port(a->tcp_ports, a->tcp_port_count, b->tcp_ports,
+				   b->tcp_port_count);
+	uint16_t udp = shared_port(a->udp_ports, a->udp_port_count, b->udp_ports,
+				   b->udp_port_count);
+	char text[ADDR_PORT_TEXT_LEN];
 
-	if (!share_a_port(a->tcp_ports, a->tcp_port_count, b->tcp_ports, b->tcp_port_count) &&
-	    !share_a_port(a->udp_ports, a->udp_port_count, b->udp_ports, b->udp_port_count))
+	if (!tcp && !udp)
 		return 0;
-	for (size_t i = 0; i < a->address_count; i++)
-		for (size_t k = 0; k < b->address_count; k++)
-			if (addr_equal(&a->addresses[i], &b->addresses[k]))
-				return err_set(
-					err, -EINVAL,
-					"cannot serve both %s and %s: they share %s and a port",
-					a->name, b->name, addr_format(&a->addresses[i], text));
+	for (size_t i = 0; i < a->address_count; i++) {
+		if (!has_address(b->addresses, b->address_count, &a->addresses[i]))
+			continue;
+		addr_port_format(&a->addresses[i], tcp ? tcp : udp, text);
+		return err_set(err, -EINVAL,
+			       "cannot serve both %s and %s: clients reach both at %s (%s); change "
+			       "an address or a port",
+			       a->name, b->name, text, tcp ? "tcp" : "udp");
+	}
 	return 0;
 }
 
 int model_build(const struct config *config, const struct addr *local, size_t local_count,
 		struct model **ret, struct err *err)
 {
-	struct model *model = model_alloc(config->service_count);
+	struct model *model = model_alloc(config->service_count, local, local_count);
 	int r = 0;
 
 	*ret = NULL;
@@ -302,6 +405,9 @@ int model_build(const struct config *config, const struct addr *local, size_t lo
 	for (size_t i = 0; r == 0 && i < model->service_count; i++)
 		for (size_t k = 0; r == 0 && k < i; k++)
 			r = check_overlap(&model->services[k], &model->services[i], err);
+	/* With all services' addresses known: none of them may be a backend's. */
+	for (size_t i = 0; r == 0 && i < model->service_count; i++)
+		r = add_backends(model, &model->services[i], &config->services[i], err);
 	if (r < 0) {
 		model_free(model);
 		return r;

@@ -19,6 +19,8 @@ enum backend_state {
 	BACKEND_RESET,	 /* deleted by force or past its deadline: its connections are cut */
 };
 
+#define BACKEND_WEIGHT_MAX 65535
+
 enum backend_origin {
 	BACKEND_FROM_CONFIG,
 	BACKEND_FROM_API,
@@ -36,6 +38,7 @@ struct backend {
 
 struct service {
 	char *name;
+	bool implicit;		/* its addresses are the interface's own: they come and go */
 	struct addr *addresses; /* sorted, unique */
 	size_t address_count;
 	uint16_t *tcp_ports;
@@ -52,11 +55,14 @@ struct service {
 struct model {
 	struct service *services; /* in configured order */
 	size_t service_count;
+	struct addr *local; /* the interface's own addresses: no backend may have one */
+	size_t local_count;
 };
 
 /* The services of config; local (borrowed) are the interface's own addresses, for the implicit
- * service. Returns 0, -ENOMEM, or -EINVAL with err naming what contradicts (two services on one
- * address and port, a backend that is a local address). */
+ * service. Returns 0, -ENOMEM, or -EINVAL with err naming what contradicts (two services of one
+ * name, or on one address, port and protocol; a backend that is a local or a service's address, or
+ * that is there twice). */
 int model_build(const struct config *config, const struct addr *local, size_t local_count,
 		struct model **ret, struct err *err);
 void model_free(struct model *model);
@@ -68,12 +74,20 @@ struct backend *model_backend(const struct model *model, uint32_t id, struct ser
 /* The lowest id no backend has, from 1. */
 uint32_t model_free_id(const struct model *model);
 /* Adds a copy of backend to service.  -EEXIST: its id, or its address and port within the service,
- * is taken; -EAFNOSUPPORT: no address of the service has its family; -EINVAL; -ENOMEM. */
+ * is taken; -EAFNOSUPPORT: no address of the service has its family; -EINVAL: no packet can be sent
+ * there, it is an address of this host or of a service, or id or weight is out of range; -ENOMEM.
+ * On error model is as it was. */
 int model_backend_add(struct model *model, struct service *service, const struct backend *backend,
 		      struct err *err);
+/* The same for one that was configured or accepted before: an implicit service takes it even while
+ * the interface has no address of its family, as it does at boot or while a lease is renewed. */
+int model_backend_restore(struct model *model, struct service *service,
+			  const struct backend *backend, struct err *err);
 void model_backend_remove(struct service *service, uint32_t id);
 
 /* Text of the enums, as in JSON. */
 const char *backend_state_name(enum backend_state state);
+/* -EINVAL if no state is called so. */
+int backend_state_parse(const char *name, enum backend_state *ret);
 
 #endif

@@ -200,6 +200,7 @@ static bool within_budget(const char *path, const char *name, const struct measu
 		found = true;
 		ok = m->instructions <= max.instructions && m->verified <= max.verified &&
 		     m->stack_bytes <= max.stack_bytes;
+		break;
 	}
 	if (file)
 		fclose(file);

@@ -135,6 +135,10 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, const struc
 	if (r != FLOW_NEW)
 		return r;
 	r = ipv6 ? lb_new_flow6(ctx) : lb_new_flow4(ctx);
+	if (r == FLOW_STRANGER) {
+		slow->backend.hop.ifindex = 0;
+		r = ipv6 ? lb_stranger6(ctx) : lb_stranger4(ctx);
+	}
 	if (r != FLOW_GO || slow->backend.hop.ifindex)
 		return r;
 	/* User space does not know the way: this looks it up in the FIB. */
@@ -158,8 +162,8 @@ static __always_inline int forward(struct xdp_md *ctx, const struct packet *p,
 static __always_inline int forward_ipv4(struct xdp_md *ctx, const struct packet *p,
 					const struct lb_conn4 *conn)
 {
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
+	void *data = frame_start(ctx);
+	void *end = frame_end(ctx);
 	struct iphdr *ip = data + (p->l3 & 0x3f);
 	void *l4 = data + (p->l4 & 0xfff);
 
@@ -179,8 +183,8 @@ static __always_inline int forward_ipv4(struct xdp_md *ctx, const struct packet 
 static __always_inline int forward_ipv6(struct xdp_md *ctx, const struct packet *p,
 					const struct lb_conn6 *conn)
 {
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
+	void *data = frame_start(ctx);
+	void *end = frame_end(ctx);
 	struct ipv6hdr *ip = data + (p->l3 & 0x3f);
 	void *l4 = data + (p->l4 & 0xfff);
 
@@ -202,7 +206,7 @@ static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
 	struct lb_conn4 *conn;
 	int r;
 
-	r = parse_ipv4((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
+	r = parse_ipv4(frame_start(ctx), frame_end(ctx), p);
 	if (r >= 0)
 		return pass(ctx, r);
 	if (!ports_match(p))
@@ -233,7 +237,7 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 	struct lb_conn6 *conn;
 	int r;
 
-	r = parse_ipv6((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
+	r = parse_ipv6(ctx, p);
 	if (r >= 0)
 		return pass(ctx, r);
 	if (!ports_match(p))
@@ -255,10 +259,10 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 SEC("xdp")
 int lb_main(struct xdp_md *ctx)
 {
-	struct packet p;
+	struct packet p = {}; /* copied whole by the slow path */
 	__be16 type;
 
-	type = parse_ethernet((void *)(long)ctx->data, (void *)(long)ctx->data_end, &p);
+	type = parse_ethernet(frame_start(ctx), frame_end(ctx), &p);
 	if (lb_const_ipv4 && type == bpf_htons(ETH_P_IP))
 		return balance_ipv4(ctx, &p);
 	if (lb_const_ipv6 && type == bpf_htons(ETH_P_IPV6))

@@ -481,6 +481,26 @@ static int apply_service_ports(struct lb *lb, const struct service *service, con
 	return 0;
 }
 
+/* The addresses of one family of service under which a client may have asked. */
+static int apply_vips(struct lb *lb, const struct service *service, bool ipv6, uint32_t table,
+		      struct err *err)
+{
+	struct lb_vips vips = { 0 };
+	size_t n = 0;
+
+	for (size_t i = 0; i < service->address_count; i++) {
+		if (is_v6(&service->addresses[i]) != ipv6)
+			continue;
+		for (size_t k = 0; k < service->tcp_port_count && n < LB_MAX_VIPS; k++)
+			service_key(&service->addresses[i], service->tcp_ports[k], IPPROTO_TCP,
+				    &vips.vip[n++]);
+		for (size_t k = 0; k < service->udp_port_count && n < LB_MAX_VIPS; k++)
+			service_key(&service->addresses[i], service->udp_ports[k], IPPROTO_UDP,
+				    &vips.vip[n++]);
+	}
+	return put(lb, LB_MAP_VIPS, &table, &vips, "a service's addresses", err);
+}
+
 static void set_ports(uint64_t *words, const uint16_t *ports, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -644,7 +664,9 @@ static int apply_service(struct lb *lb, const struct service *service, bool *kee
 	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
 		if (!has_family(service, ipv6))
 			continue;
-		r = apply_table(lb, (uint32_t)tables[ipv6], service, rows, err);
+		r = apply_vips(lb, service, ipv6, (uint32_t)tables[ipv6], err);
+		if (r == 0)
+			r = apply_table(lb, (uint32_t)tables[ipv6], service, rows, err);
 		if (r < 0)
 			goto out;
 	}

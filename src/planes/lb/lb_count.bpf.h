@@ -2,12 +2,8 @@
 #ifndef LB_COUNT_BPF_H
 #define LB_COUNT_BPF_H
 
+#include "lb_frame.bpf.h"
 #include "lb_maps.bpf.h"
-
-static __always_inline __u64 frame_length(const struct xdp_md *ctx)
-{
-	return ctx->data_end - ctx->data;
-}
 
 static __always_inline void count_event(enum lb_counter counter)
 {

@@ -10,6 +10,9 @@
 #include "lb_count.bpf.h"
 #include "lb_rewrite.bpf.h"
 
+#define AF_INET	 2
+#define AF_INET6 10
+
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
@@ -42,6 +45,7 @@ struct {
 enum flow_verdict {
 	FLOW_GO = 100, /* forward by the entry */
 	FLOW_NEW,      /* there is no entry (any more): select a backend */
+	FLOW_STRANGER, /* it is for no service */
 	FLOW_CUT,      /* its backend was cut off: reset the client */
 };
 
@@ -206,13 +210,13 @@ static __always_inline void flow_forget(bool ipv6, const struct packet *p,
 static __always_inline void hop_back(struct xdp_md *ctx, const struct packet *p,
 				     struct lb_flow *flow)
 {
-	struct ethhdr *eth = (void *)(long)ctx->data;
+	struct ethhdr *eth = frame_start(ctx);
 
 	flow->tags = p->tags;
 	flow->hop.tci[0] = p->tags ? p->tci[0] : 0;
 	flow->hop.tci[1] = (p->tags & LB_TAGS_MASK) == 2 ? p->tci[1] : 0;
 	flow->hop.ifindex = ctx->ingress_ifindex;
-	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
+	if ((void *)(eth + 1) > frame_end(ctx))
 		return;
 	__builtin_memcpy(flow->hop.dmac, eth->h_source, 6);
 	__builtin_memcpy(flow->hop.smac, eth->h_dest, 6);

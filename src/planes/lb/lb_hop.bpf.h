@@ -4,9 +4,6 @@
 
 #include "lb_flow.bpf.h"
 
-#define AF_INET	 2
-#define AF_INET6 10
-
 /* Asks the FIB for flow's next hop and keeps the answer in the entry.  Returns FLOW_GO or a
  * verdict. */
 static __always_inline int hop_from_fib(struct xdp_md *ctx, bool ipv6, const struct packet *p,

@@ -11,6 +11,7 @@
 	X(CONNS4, lb_conns4)                 \
 	X(CONNS6, lb_conns6)                 \
 	X(SERVICES, lb_services)             \
+	X(VIPS, lb_vips)                     \
 	X(TABLES, lb_tables)                 \
 	X(BACKENDS, lb_backends)             \
 	X(SOURCES, lb_sources)               \

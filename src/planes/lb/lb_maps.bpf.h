@@ -43,6 +43,13 @@ struct {
 	__type(value, struct lb_service);
 } lb_services SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LB_MAX_SERVICES);
+	__type(key, __u32);
+	__type(value, struct lb_vips);
+} lb_vips SEC(".maps");
+
 /* Row: a service of one family.  Its slots hold rows of lb_backends; a new table replaces the old
  * in one step. */
 struct {

@@ -6,7 +6,7 @@
 
 /* Source ports tried for a flow.  They depend on the flow alone, so that a connection whose entries
  * were lost is found again where it was. */
-#define LB_PORT_TRIES 8
+#define LB_PORT_TRIES 16
 
 static __always_inline __u64 mix64(__u64 x)
 {
@@ -39,7 +39,8 @@ enum claim {
 	CLAIMED,  /* the port is ours: reply half written */
 	ADOPTED,  /* it was ours before: reply half found */
 	TAKEN,	  /* another flow's */
-	REUSABLE, /* another flow's, which has ended */
+	ENDED,	  /* another flow's, which has ended, but the backend may remember it */
+	REUSABLE, /* another flow's, which has ended everywhere */
 	REFUSED,  /* the table took nothing */
 };
 
@@ -182,8 +183,8 @@ static __always_inline int claim_port(struct xdp_md *ctx, const bool ipv6, __u32
 		return ADOPTED;
 	}
 	/* The backend keeps no TIME_WAIT for it: a new SYN from this port is welcome there. */
-	if (other->state >= LB_STATE_TIME_WAIT && other->flags & LB_FLOW_CLIENT_FIRST)
-		return REUSABLE;
+	if (other->state >= LB_STATE_TIME_WAIT)
+		return other->flags & LB_FLOW_CLIENT_FIRST ? REUSABLE : ENDED;
 	return TAKEN;
 }
 
@@ -239,20 +240,23 @@ __noinline int lb_take_over_port6(__u32 i)
  * (all of them) or REFUSED. */
 static __always_inline enum claim allocate_source(struct xdp_md *ctx, const bool ipv6)
 {
-	__u32 reusable = LB_PORT_TRIES;
+	__u32 best = TAKEN;
+	__u32 at = 0;
 	enum claim claim;
 
 	for (__u32 i = 0; i < LB_PORT_TRIES; i++) {
 		claim = ipv6 ? lb_claim_port6(ctx, i) : lb_claim_port4(ctx, i);
-		if (claim != TAKEN && claim != REUSABLE)
+		if (claim < TAKEN || claim == REFUSED)
 			return claim;
 		count_event(LB_PORT_CLASH);
-		if (claim == REUSABLE && reusable == LB_PORT_TRIES)
-			reusable = i;
+		if (claim > best) {
+			best = claim;
+			at = i;
+		}
 	}
-	if (reusable == LB_PORT_TRIES)
+	if (best == TAKEN)
 		return TAKEN;
-	return ipv6 ? lb_take_over_port6(reusable) : lb_take_over_port4(reusable);
+	return ipv6 ? lb_take_over_port6(at) : lb_take_over_port4(at);
 }
 
 static __always_inline bool find_lost_half(const bool ipv6)
@@ -332,26 +336,85 @@ static __always_inline long put_forward(bool ipv6, struct slow_path *nf)
 	return conns_put(ipv6, nf, &key, BPF_ANY);
 }
 
-/* A packet for no service.  If a backend sent it into NAT's port range, it answers a connection
- * that is not known here (any more): the stack would reset it, so it is dropped, and user space is
- * told to look for the other half. */
-static __always_inline int stranger(struct xdp_md *ctx, bool ipv6, const struct packet *p)
+/* Is the packet in slow_path()->p a backend's answer to a client that asked under address number i
+ * of table's service, and only its own half is lost?  Then that is written, and 1 returned. */
+static __always_inline int match_vip(const bool ipv6, __u32 table, __u32 i)
 {
-	struct lb_service_key real = { .port = p->sport, .proto = p->proto };
-	struct lb_key6 key;
+	struct slow_path *nf = slow_path();
+	const struct lb_vips *vips = bpf_map_lookup_elem(&lb_vips, &table);
+	const struct lb_service_key *vip;
+	const struct lb_flow *forward;
+	__be32 saddr[4];
+	__be32 daddr[4];
+
+	if (!nf || !vips || i >= LB_MAX_VIPS)
+		return 0;
+	vip = &vips->vip[i];
+	if (vip->proto != nf->p.proto)
+		return 0;
+	addr_copy(nf->key.saddr, nf->p.daddr);
+	addr_copy(nf->key.daddr, vip->addr);
+	nf->key.sport = nf->p.dport;
+	nf->key.dport = vip->port;
+	nf->key.proto = vip->proto;
+	__builtin_memset(nf->key.zero, 0, sizeof(nf->key.zero));
+	forward = conns_find(ipv6, &nf->key);
+	if (!forward || forward->flags & LB_FLOW_REPLY || forward->dport != nf->p.sport)
+		return 0;
+	flow_addresses(ipv6, forward, saddr, daddr);
+	if (!addr_same(daddr, nf->p.saddr) || !addr_same(saddr, nf->p.daddr))
+		return 0;
+	nf->conn.flow = *forward;
+	nf->conn.flow.flags ^= LB_FLOW_REPLY;
+	nf->conn.flow.seen = nf->p.now;
+	nf->conn.flow.touched = nf->p.now;
+	nf->conn.flow.generation = 0; /* the way to the client is asked of the FIB */
+	nf->conn.flow.tags = 0;
+	__builtin_memset(&nf->conn.flow.hop, 0, sizeof(nf->conn.flow.hop));
+	nf->conn.flow.sport = vip->port;
+	nf->conn.flow.dport = nf->p.dport;
+	addr_copy(nf->conn.saddr, vip->addr);
+	addr_copy(nf->conn.daddr, nf->p.daddr);
+	nf->conn.created = nf->p.now;
+	key_of_packet(&nf->key, &nf->p);
+	return conns_put(ipv6, nf, &nf->key, BPF_NOEXIST) == 0;
+}
+
+__noinline int lb_match_vip4(__u32 table, __u32 i)
+{
+	return match_vip(false, table, i);
+}
+
+__noinline int lb_match_vip6(__u32 table, __u32 i)
+{
+	return match_vip(true, table, i);
+}
+
+/* Of the addresses that full NAT sends from, these many are known for its own. */
+#define LB_KNOWN_SOURCES 16
+
+static __always_inline bool is_nat_source(const struct lb_backend *backend, const struct packet *p)
+{
+	__u16 port = bpf_ntohs(p->dport);
+
+	if (!lb_const_nat_full || port < lb_const_port_first || port > lb_const_port_last)
+		return false;
+	for (__u32 i = 0; i < LB_KNOWN_SOURCES && i < backend->source_count; i++) {
+		__u32 row = backend->source_first + i;
+		const struct lb_addr *source = bpf_map_lookup_elem(&lb_sources, &row);
+
+		if (source && addr_same(source->word, p->daddr))
+			return true;
+	}
+	return false;
+}
+
+/* Tells user space, which can find the other half by looking at every entry. */
+static __always_inline int report_lost(struct xdp_md *ctx, bool ipv6, const struct packet *p)
+{
 	struct lb_event *event;
 
-	addr_copy(real.addr, p->saddr);
-	if (!bpf_map_lookup_elem(&lb_reals, &real)) {
-		real.port = 0; /* a backend without a port of its own */
-		if (!bpf_map_lookup_elem(&lb_reals, &real))
-			return pass(ctx, LB_NO_SERVICE);
-	}
-	key_of_packet(&key, p);
-	if (host_has_socket(ctx, &key, ipv6))
-		return pass(ctx, LB_NO_SERVICE);
-	/* An answer to a connection's end needs no repair, nor does one that would only make noise.
-	 */
+	/* A connection's last word needs no repair. */
 	if (p->tcp_flags & TCP_RST)
 		return drop(ctx, LB_LOST_REPLY);
 	event = bpf_ringbuf_reserve(&lb_events, sizeof(*event), 0);
@@ -360,10 +423,63 @@ static __always_inline int stranger(struct xdp_md *ctx, bool ipv6, const struct 
 		return drop(ctx, LB_LOST_REPLY);
 	}
 	event->kind = LB_EVENT_LOST_REPLY;
-	event->family = ipv6 ? 10 : 2;
-	event->key = key;
+	event->family = ipv6 ? AF_INET6 : AF_INET;
+	key_of_packet(&event->key, p);
 	bpf_ringbuf_submit(event, 0);
 	return drop(ctx, LB_LOST_REPLY);
+}
+
+/* A packet for no service.  It may answer a connection whose reply half is lost:
+ * - to an address and port that only full NAT uses: the stack would reset the connection, so it is
+ * dropped and reported;
+ * - to a client that asked one of the service's addresses: the half is written anew;
+ * - else it is not ours. */
+static __always_inline int stranger(struct xdp_md *ctx, const bool ipv6)
+{
+	struct slow_path *slow = slow_path();
+	struct lb_service_key key = {};
+	const struct packet *p;
+	const struct lb_backend *backend;
+	__u32 *row;
+
+	if (!slow)
+		return XDP_PASS;
+	p = &slow->p;
+	key.port = p->sport;
+	key.proto = p->proto;
+	addr_copy(key.addr, p->saddr);
+	row = bpf_map_lookup_elem(&lb_reals, &key);
+	if (!row) {
+		key.port = 0; /* a backend without a port of its own */
+		row = bpf_map_lookup_elem(&lb_reals, &key);
+	}
+	backend = row ? bpf_map_lookup_elem(&lb_backends, row) : NULL;
+	if (!backend)
+		return pass(ctx, LB_NO_SERVICE);
+	if (is_nat_source(backend, p)) {
+		key_of_packet(&slow->key, p);
+		if (host_has_socket(ctx, &slow->key, ipv6))
+			return pass(ctx, LB_NO_SERVICE);
+		return report_lost(ctx, ipv6, p);
+	}
+	for (__u32 i = 0; lb_const_nat_destination && i < LB_MAX_VIPS; i++) {
+		if (!(ipv6 ? lb_match_vip6(backend->service, i)
+			   : lb_match_vip4(backend->service, i)))
+			continue;
+		count_event(LB_REBUILT);
+		return FLOW_GO;
+	}
+	return pass(ctx, LB_NO_SERVICE);
+}
+
+__noinline int lb_stranger4(struct xdp_md *ctx)
+{
+	return stranger(ctx, false);
+}
+
+__noinline int lb_stranger6(struct xdp_md *ctx)
+{
+	return stranger(ctx, true);
 }
 
 /* Fills nf->backend and nf->row by the service's slot table. */
@@ -405,7 +521,7 @@ static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 	addr_copy(key.addr, nf->p.daddr);
 	service = bpf_map_lookup_elem(&lb_services, &key);
 	if (!service)
-		return stranger(ctx, ipv6, &nf->p);
+		return FLOW_STRANGER;
 	if (nf->p.truncated || (nf->p.proto == IPPROTO_TCP && !flags_can_begin(nf->p.tcp_flags)))
 		return drop(ctx, LB_MALFORMED);
 	if (nf->p.expired)
@@ -420,7 +536,7 @@ static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 	middle = nf->p.proto == IPPROTO_TCP && !(nf->p.tcp_flags & TCP_SYN);
 	if (!middle || !find_lost_half(ipv6)) {
 		if (middle && nf->p.tcp_flags & TCP_RST)
-			return pass(ctx, LB_NO_BACKEND);
+			return pass(ctx, LB_NO_FLOW);
 		claim = allocate_source(ctx, ipv6);
 		if (claim == TAKEN)
 			return drop(ctx, LB_NO_PORT);

@@ -10,9 +10,11 @@
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 
+#include "lb_frame.bpf.h"
 #include "lb_maps.bpf.h"
 
 #define LB_MAX_EXT_HEADERS 6
+#define LB_MAX_EXT_OFFSET  2048
 #define LB_IP_MF	   0x2000 /* RFC 791 section 3.1 */
 #define LB_IP_OFFSET	   0x1fff
 
@@ -143,65 +145,75 @@ static __always_inline int parse_ipv4(void *data, void *end, struct packet *p)
 	return -1;
 }
 
-/* Walks extension headers to TCP or UDP.  Returns a counter, or -1 with p->proto and p->l4 set. */
-static __always_inline int walk_extensions(void *data, void *end, __u8 next, struct packet *p)
+/* What follows an IPv6 header that is neither TCP nor UDP at once: walks extension headers. Returns
+ * the transport header's offset and protocol as offset << 8 | protocol, or the counter as -1 -
+ * counter.  Global, so that its many paths are proved once. */
+__noinline int lb_walk_extensions(struct xdp_md *ctx, __u32 offset, __u32 next)
 {
-	__u32 offset = p->l3 + sizeof(struct ipv6hdr);
+	void *data = frame_start(ctx);
+	void *end = frame_end(ctx);
 
 	for (int i = 0; i <= LB_MAX_EXT_HEADERS; i++) {
-		struct ext_header *ext = data + offset;
+		struct ext_header *ext;
 
-		if (next == IPPROTO_TCP || (lb_const_udp && next == IPPROTO_UDP)) {
-			p->proto = next;
-			p->l4 = offset;
-			return -1;
-		}
+		if (next == IPPROTO_TCP || (lb_const_udp && next == IPPROTO_UDP))
+			return offset << 8 | next;
 		/* Not AH: it seals the addresses that NAT would change (RFC 3715 section 2.1). */
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
 		    next != IPPROTO_FRAGMENT)
-			return LB_NOT_OURS;
+			return -1 - LB_NOT_OURS;
+		if (offset > LB_MAX_EXT_OFFSET)
+			break;
+		ext = data + offset;
 		if ((void *)(ext + 1) > end)
-			return LB_NOT_IP;
-		if (next == IPPROTO_FRAGMENT) {
-			/* Offset or "more": RFC 8200 section 4.5; neither is an atomic fragment,
-			 * RFC 6946. */
-			if (*(__be16 *)&ext->type & bpf_htons(0xfff9))
-				return LB_FRAGMENT;
-			offset += 8;
-		} else {
-			if (next == IPPROTO_ROUTING && ext->remaining)
-				return LB_NOT_OURS; /* not at its destination yet */
-			offset += (ext->length + 1u) * 8;
-		}
+			break;
+		/* Offset or "more": RFC 8200 section 4.5; neither is an atomic fragment, RFC 6946.
+		 */
+		if (next == IPPROTO_FRAGMENT && *(__be16 *)&ext->type & bpf_htons(0xfff9))
+			return -1 - LB_FRAGMENT;
+		/* Not at its destination yet. */
+		if (next == IPPROTO_ROUTING && ext->remaining)
+			return -1 - LB_NOT_OURS;
+		offset += next == IPPROTO_FRAGMENT ? 8 : (ext->length + 1u) * 8;
 		next = ext->next;
-		if (offset > 2048)
-			return LB_NOT_IP;
 	}
-	return LB_NOT_IP;
+	return -1 - LB_NOT_IP;
 }
 
-static __always_inline int parse_ipv6(void *data, void *end, struct packet *p)
+static __always_inline int parse_ipv6(struct xdp_md *ctx, struct packet *p)
 {
+	void *data = frame_start(ctx);
+	void *end = frame_end(ctx);
 	struct ipv6hdr *ip = data + p->l3;
 	__u32 payload;
-	__u32 extensions;
-	int counter;
+	__u32 l4 = p->l3 + sizeof(*ip);
 
 	if ((void *)(ip + 1) > end || ip->version != 6)
 		return LB_NOT_IP;
-	counter = walk_extensions(data, end, ip->nexthdr, p);
-	if (counter >= 0)
-		return counter;
+	p->proto = ip->nexthdr;
+	if (p->proto != IPPROTO_TCP && !(lb_const_udp && p->proto == IPPROTO_UDP)) {
+		int walked = lb_walk_extensions(ctx, l4, p->proto);
+
+		if (walked < 0)
+			return -1 - walked;
+		p->proto = walked;
+		l4 = walked >> 8 & 0xfff;
+		data = frame_start(ctx);
+		end = frame_end(ctx);
+		ip = data + p->l3;
+		if ((void *)(ip + 1) > end)
+			return LB_NOT_IP;
+	}
 	__builtin_memcpy(p->saddr, &ip->saddr, sizeof(p->saddr));
 	__builtin_memcpy(p->daddr, &ip->daddr, sizeof(p->daddr));
 	p->expired = ip->hop_limit <= 1;
-	payload = bpf_ntohs(ip->payload_len);
-	extensions = p->l4 - p->l3 - sizeof(*ip);
-	if (payload < extensions)
+	payload = bpf_ntohs(ip->payload_len) + p->l3 + sizeof(*ip);
+	if (payload < l4)
 		return LB_NOT_IP;
-	if (!parse_transport(data + p->l4, end, payload - extensions, p))
+	p->l4 = l4;
+	if (!parse_transport(data + l4, end, payload - l4, p))
 		return LB_NOT_IP;
-	if ((void *)(ip + 1) + payload > end)
+	if (data + payload > end)
 		p->truncated = true;
 	return -1;
 }

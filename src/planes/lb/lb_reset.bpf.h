@@ -27,11 +27,11 @@ static __always_inline __u32 csum_add32(__u32 sum, __be32 word)
 static __always_inline bool reset_numbers(struct xdp_md *ctx, const struct packet *p, bool reply,
 					  struct reset *reset)
 {
-	void *data = (void *)(long)ctx->data;
+	void *data = frame_start(ctx);
 	struct tcphdr *tcp = data + (p->l4 & 0xfff);
 	__u32 ack_flag = p->tcp_flags & TCP_ACK;
 
-	if ((void *)(tcp + 1) > (void *)(long)ctx->data_end)
+	if ((void *)(tcp + 1) > frame_end(ctx))
 		return false;
 	if (reply) {
 		reset->seq = tcp->seq;
@@ -41,7 +41,7 @@ static __always_inline bool reset_numbers(struct xdp_md *ctx, const struct packe
 	}
 	reset->with_ack = !ack_flag;
 	reset->seq = ack_flag ? tcp->ack_seq : 0;
-	/* Without ACK this is a SYN: one number to acknowledge. */
+	/* Without ACK this is a FIN (a SYN finds another backend): one number to acknowledge. */
 	reset->ack = ack_flag ? 0 : bpf_htonl(bpf_ntohl(tcp->seq) + 1);
 	return true;
 }
@@ -111,8 +111,8 @@ static __always_inline bool write_reset(struct xdp_md *ctx, bool ipv6, const str
 
 	if (bpf_xdp_adjust_tail(ctx, (int)length - (int)frame_length(ctx)))
 		return false;
-	data = (void *)(long)ctx->data;
-	end = (void *)(long)ctx->data_end;
+	data = frame_start(ctx);
+	end = frame_end(ctx);
 	if (ipv6) {
 		struct ipv6hdr *ip = data + l3;
 

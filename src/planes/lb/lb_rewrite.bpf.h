@@ -48,8 +48,8 @@ static __always_inline int send_to_hop(struct xdp_md *ctx, const struct lb_hop *
 		struct vlan_tag *tag;
 		__be16 type;
 
-		eth = (void *)(long)ctx->data;
-		end = (void *)(long)ctx->data_end;
+		eth = frame_start(ctx);
+		end = frame_end(ctx);
 		/* The network header's type stands just before it, tags or not. */
 		if ((void *)(eth + 1) + 8 > end)
 			return -1;
@@ -61,8 +61,8 @@ static __always_inline int send_to_hop(struct xdp_md *ctx, const struct lb_hop *
 			type = *(__be16 *)((void *)eth + 20);
 		if (have != want && bpf_xdp_adjust_head(ctx, (have - want) * 4))
 			return -1;
-		eth = (void *)(long)ctx->data;
-		end = (void *)(long)ctx->data_end;
+		eth = frame_start(ctx);
+		end = frame_end(ctx);
 		if ((void *)(eth + 1) + 8 > end)
 			return -1;
 		eth->h_proto = type;
@@ -79,8 +79,8 @@ static __always_inline int send_to_hop(struct xdp_md *ctx, const struct lb_hop *
 			}
 		}
 	}
-	eth = (void *)(long)ctx->data;
-	end = (void *)(long)ctx->data_end;
+	eth = frame_start(ctx);
+	end = frame_end(ctx);
 	if ((void *)(eth + 1) > end)
 		return -1;
 	__builtin_memcpy(eth->h_dest, hop->dmac, 6);

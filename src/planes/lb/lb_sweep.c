@@ -89,12 +89,12 @@ static bool is_cut(const struct lb *lb, const struct lb_flow *flow)
 
 static bool has_expired(const struct lb *lb, const struct lb_flow *flow, uint64_t now)
 {
-	/* Who has not spoken to a cut backend for so long is reset by whichever backend gets the next packet. */
+	/* Who has not spoken to a cut backend for so long is reset by whichever backend gets the
+	 * next packet. */
 	uint64_t timeout = is_cut(lb, flow) ? CLOSED_NS : timeout_of(lb->options.config, flow);
 	uint64_t seen = (uint64_t)flow->seen << LB_TICK_SHIFT;
 
-	return now > seen && now - seen > timeout +
-						  ((uint64_t)lb_touch_ticks(lb) << LB_TICK_SHIFT);
+	return now > seen && now - seen > timeout + ((uint64_t)lb_touch_ticks(lb) << LB_TICK_SHIFT);
 }
 
 /* A connection that still wants its backend. */

@@ -24,6 +24,8 @@ static const struct key listen = { .type = KEY_LISTEN };
 static const struct key interface = { .type = KEY_INTERFACE };
 static const struct key path = { .type = KEY_PATH, .min = 2, .max = 10 };
 
+static const struct key name = { .type = KEY_NAME, .min = 1, .max = 8 };
+
 static void test_numbers_of_every_kind(void **state)
 {
 	static const struct {
@@ -132,6 +134,12 @@ static void test_text_of_every_kind(void **state)
 		{ &interface, "a b", -EINVAL },
 		{ &interface, "..", -EINVAL },
 		{ &interface, "", -EINVAL },
+		{ &name, "edge-1_a", 0 },
+		{ &name, "Edge", -EINVAL },
+		{ &name, "a/b", -EINVAL },
+		{ &name, "a.b", -EINVAL },
+		{ &name, "", -EINVAL },
+		{ &name, "ninechars", -EINVAL },
 		{ &path, "/a", 0 },
 		{ &path, "a", -EINVAL },
 		{ &path, "off", -EINVAL },

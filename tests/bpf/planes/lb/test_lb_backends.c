@@ -147,6 +147,21 @@ static void a_cut_connection_is_reset_when_the_client_sends(void **state)
 	assert_int_equal(flow_count(), 0);
 }
 
+/* Nothing to take the number from, so the RST acknowledges: RFC 9293 section 3.10.7.1. */
+static void a_cut_connection_is_reset_when_a_bare_fin_comes(void **state)
+{
+	struct packet reset;
+	struct talk talk;
+
+	cut(&talk, *state);
+	if (!is_tcp(&talk))
+		return;
+	talk.client.flags = FIN;
+	talk.client.payload = 0;
+	reset = reset_of(&talk, RST | ACK, 0, talk.client.seq + 1);
+	expect_reset(world.lan, &talk.client, XDP_TX, &reset);
+}
+
 static void a_cut_connection_is_reset_when_the_backend_sends(void **state)
 {
 	struct packet reset;
@@ -251,6 +266,7 @@ int test_lb_backends(void)
 	       RUN_ROWS("reused row", rows, flows_of_a_reused_row_move) +
 	       RUN_ROWS("cut, client sends", rows,
 			a_cut_connection_is_reset_when_the_client_sends) +
+	       RUN_ROWS("cut, bare FIN", rows, a_cut_connection_is_reset_when_a_bare_fin_comes) +
 	       RUN_ROWS("cut, backend sends", rows,
 			a_cut_connection_is_reset_when_the_backend_sends) +
 	       RUN_ROWS("cut, RST", rows, a_reset_of_a_cut_connection_is_not_answered) +

@@ -26,6 +26,11 @@ static bool is_tcp(const struct talk *talk)
 	return talk->client.proto == IPPROTO_TCP;
 }
 
+static bool keeps_client(const struct row *row)
+{
+	return !strcmp(row->packet.to, KEEP4) || !strcmp(row->packet.to, KEEP6);
+}
+
 static void the_clients_half_is_found_by_its_next_packet(void **state)
 {
 	const struct row *row = *state;
@@ -84,12 +89,33 @@ static void the_backends_half_is_rebuilt_by_the_clients_packet(void **state)
 	talk_open(&talk, &row->packet);
 	assert_true(flow_remove(&talk.answer));
 	talk.answer.flags = ACK;
+	if (keeps_client(row))
+		return; /* found at once: the next test */
 	expect_end(talk.backend_side, &talk.answer, XDP_DROP, LB_LOST_REPLY);
 	check_event(&talk.answer);
 	flow_age(&talk.client, LONG_AGO);
 	talk_client(&talk, ACK, ONE(REBUILT));
 	talk_backend(&talk, ACK, NOTHING);
 	assert_int_equal(talk_state(&talk), is_tcp(&talk) ? LB_STATE_ESTABLISHED : LB_STATE_NONE);
+}
+
+/* The backend answers the client's own address: the service's addresses tell where the other half
+ * is.  The way to the client is the FIB's to say, and this namespace knows none. */
+static void under_destination_nat_an_answer_finds_its_half(void **state)
+{
+	const struct row *row = *state;
+	struct talk talk;
+
+	talk_open(&talk, &row->packet);
+	if (!keeps_client(row))
+		return;
+	assert_true(flow_remove(&talk.answer));
+	talk.answer.flags = ACK;
+	expect_end_beside(talk.backend_side, &talk.answer, XDP_DROP, LB_NO_ROUTE, ONE(REBUILT));
+	assert_int_equal(flow_count(), 2);
+	flow_age(&talk.client, LONG_AGO);
+	talk_client(&talk, ACK, NOTHING);
+	talk_backend(&talk, ACK, NOTHING);
 }
 
 static void without_either_half_the_client_finds_the_same_way(void **state)
@@ -112,7 +138,7 @@ static void a_lost_answer_that_is_a_reset_is_no_event(void **state)
 	struct talk talk;
 
 	talk_open(&talk, &row->packet);
-	if (!is_tcp(&talk))
+	if (!is_tcp(&talk) || keeps_client(row))
 		return;
 	assert_true(flow_remove(&talk.answer));
 	talk.answer.flags = RST | ACK;
@@ -270,6 +296,8 @@ int test_lb_halves(void)
 			the_clients_half_is_rebuilt_by_the_backends_packet) +
 	       RUN_ROWS("backend's half, rebuilt", rows,
 			the_backends_half_is_rebuilt_by_the_clients_packet) +
+	       RUN_ROWS("backend's half, found", rows,
+			under_destination_nat_an_answer_finds_its_half) +
 	       RUN_ROWS("both halves", rows, without_either_half_the_client_finds_the_same_way) +
 	       RUN_ROWS("lost reset", rows, a_lost_answer_that_is_a_reset_is_no_event) +
 	       RUN_ROWS("young halves", rows, either_half_keeps_the_other_young) +

@@ -128,7 +128,7 @@ static void check_unknown(const struct packet *packet, uint8_t flags)
 		assert_int_equal(flow_count(), 0);
 		return;
 	case 'p':
-		expect_end(world.lan, &p, XDP_PASS, LB_NO_BACKEND);
+		expect_end(world.lan, &p, XDP_PASS, LB_NO_FLOW);
 		assert_int_equal(flow_count(), 0);
 		return;
 	case 's':

@@ -24,6 +24,7 @@
 struct world world;
 
 static struct lb_ports ports;
+static struct lb_vips vips[ROWS];
 static struct ring_buffer *ring;
 static struct lb_event last_event;
 static int table_fds[LB_MAX_SERVICES];
@@ -141,6 +142,19 @@ static struct lb_service_key service_key(const char *addr, uint16_t port, uint8_
 	return key;
 }
 
+static void add_vip(uint32_t table, const struct lb_service_key *key)
+{
+	struct lb_vips *known = &vips[table];
+
+	for (int i = 0; i < LB_MAX_VIPS; i++) {
+		if (known->vip[i].proto)
+			continue;
+		known->vip[i] = *key;
+		put(world.bpf->maps.lb_vips, &table, known);
+		return;
+	}
+}
+
 void world_service(const char *addr, uint16_t port, uint8_t proto, enum lb_nat nat, uint32_t table)
 {
 	struct lb_service_key key = service_key(addr, port, proto);
@@ -148,6 +162,9 @@ void world_service(const char *addr, uint16_t port, uint8_t proto, enum lb_nat n
 	int index = proto == IPPROTO_TCP ? LB_TCP : LB_UDP;
 
 	put(world.bpf->maps.lb_services, &key, &service);
+	/* The backends' rows belong to TABLE_4 and TABLE_6; an answer's half is looked for under
+	 * their addresses. */
+	add_vip(strchr(addr, ':') ? TABLE_6 : TABLE_4, &key);
 	bitset_set((uint64_t *)ports.service[index], port);
 	world_serve_port(proto, port, false);
 }
@@ -253,6 +270,7 @@ static void reset_backend(uint32_t row, const char *addr, uint16_t source)
 		.id = row + 100,
 		.incarnation = 1,
 		.source_first = source,
+		.service = strchr(addr, ':') ? TABLE_6 : TABLE_4,
 		.source_count = 1,
 		.port = htons(PORT_REAL),
 		.state = LB_BACKEND_ACTIVE,
@@ -285,6 +303,7 @@ void world_reset(void)
 	empty(world.bpf->maps.lb_services);
 	empty(world.bpf->maps.lb_reals);
 	memset(&ports, 0, sizeof(ports));
+	memset(vips, 0, sizeof(vips));
 	for (uint32_t row = 0; row < ROWS; row++)
 		world_set_backend(row, &(struct lb_backend){ 0 });
 	reset_backend(ROW_BACKEND4, BACKEND4, 0);

@@ -97,7 +97,7 @@ int world_events(struct lb_event *ret_last);
 bool flow_read(const struct packet *p, struct lb_flow *ret);
 void flow_write(const struct packet *p, const struct lb_flow *flow);
 bool flow_remove(const struct packet *p);
-/* As if nothing had come for so many seconds. */
+/* As if nothing had come for so many ticks. */
 void flow_age(const struct packet *p, uint32_t ticks);
 uint32_t flow_count(void);
 /* Every entry gets this state, and these flags beside those it has. */
