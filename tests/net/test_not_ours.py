@@ -59,8 +59,6 @@ def test_a_direct_connection_to_the_port_that_is_balanced_to(net, family, tmp_pa
     assert (tmp_path / "direct").read_bytes() == blob()
 
 
-@pytest.mark.xfail(strict=True, reason="an answer of a nat: destination backend without a known flow is dropped: passed "
-                   "on, it would reset a connection whose half was evicted")
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_direct_connection_to_a_port_that_is_balanced_to_with_the_clients_address_kept(net, family, tmp_path):
     """Only the client's half of a flow tells a direct answer from a balanced one: their addresses are the same."""

@@ -151,7 +151,10 @@ def test_the_connection_is_listed_with_all_its_addresses(net, vip):
     with net.client.connect(vip, 80) as sock:
         port = sock.getsockname()[1]
         address = sock.getsockname()[0]
-        mine = [row for row in net.loom.connections(client=address) if row["client"].endswith(f":{port}")]
+        # connect() returns before its last ACK has passed the balancer.
+        mine = until("the established connection", lambda: [
+            row for row in net.loom.connections(client=address, state="established")
+            if row["client"].endswith(f":{port}")])
         assert len(mine) == 1
         row = mine[0]
         brackets = "[{}]" if ":" in vip else "{}"
