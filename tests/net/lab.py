@@ -294,7 +294,7 @@ class Lab:
         return "\n".join(found)
 
     def close(self):
-        atexit.unregister(self.close)
+        """Interrupted, it is run again at exit."""
         for process in reversed(self.processes):
             with contextlib.suppress(Exception):
                 process.stop(timeout=3)
@@ -307,6 +307,7 @@ class Lab:
             namespace.delete()
         self.namespaces.clear()
         _remove_dir(self.dir)
+        atexit.unregister(self.close)
 
     def __enter__(self):
         return self
