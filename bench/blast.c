@@ -121,6 +121,74 @@ static void parse_mac(__u8 mac[ETH_ALEN], const char *text)
 		die("%s: expected a MAC address", text);
 }
 
+static void parse_address(struct in_addr *address, const char *text)
+{
+	if (!inet_aton(text, address))
+		die("%s: expected an IPv4 address", text);
+}
+
+/* Options that name a station on the packets' way.  Returns false for others. */
+static bool parse_station(struct options *o, int option, const char *text)
+{
+	switch (option) {
+	case 'f':
+		port_find(&o->from, text);
+		return true;
+	case 't':
+		port_find(&o->to, text);
+		return true;
+	case 'o':
+		port_find(&o->out, text);
+		return true;
+	case 'p':
+	case 'w':
+		port_find(&o->through, text);
+		o->pass = option == 'p';
+		o->forward = option == 'w';
+		return true;
+	case 'm':
+		parse_mac(o->next_mac, text);
+		return true;
+	case 'v':
+		parse_address(&o->vip, text);
+		return true;
+	case 'c':
+		parse_address(&o->client, text);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool parse_amount(struct options *o, int option, const char *text)
+{
+	switch (option) {
+	case 'V':
+		o->vip_port = atoi(text);
+		return true;
+	case 'r':
+		o->receive_port = atoi(text);
+		return true;
+	case 'n':
+		o->flows = atoi(text);
+		return true;
+	case 'C':
+		o->cpu = atoi(text);
+		return true;
+	case 'u':
+		o->proto = IPPROTO_UDP;
+		return true;
+	case 's':
+		o->seconds = atof(text);
+		return true;
+	case 'W':
+		o->warm_up = strtoul(text, NULL, 10);
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void parse_options(struct options *o, int argc, char **argv)
 {
 	static const struct option names[] = {
@@ -143,61 +211,9 @@ static void parse_options(struct options *o, int argc, char **argv)
 	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
-		switch (option) {
-		case 'f':
-			port_find(&o->from, optarg);
-			break;
-		case 't':
-			port_find(&o->to, optarg);
-			break;
-		case 'p':
-			port_find(&o->through, optarg);
-			o->pass = true;
-			break;
-		case 'w':
-			port_find(&o->through, optarg);
-			o->forward = true;
-			break;
-		case 'o':
-			port_find(&o->out, optarg);
-			break;
-		case 'm':
-			parse_mac(o->next_mac, optarg);
-			break;
-		case 'v':
-			if (!inet_aton(optarg, &o->vip))
-				die("%s: expected an IPv4 address", optarg);
-			break;
-		case 'c':
-			if (!inet_aton(optarg, &o->client))
-				die("%s: expected an IPv4 address", optarg);
-			break;
-		case 'V':
-			o->vip_port = atoi(optarg);
-			break;
-		case 'r':
-			o->receive_port = atoi(optarg);
-			break;
-		case 'n':
-			o->flows = atoi(optarg);
-			break;
-		case 'C':
-			o->cpu = atoi(optarg);
-			break;
-		case 'u':
-			o->proto = IPPROTO_UDP;
-			break;
-		case 's':
-			o->seconds = atof(optarg);
-			break;
-		case 'W':
-			o->warm_up = strtoul(optarg, NULL, 10);
-			break;
-		default:
+	while ((option = getopt_long(argc, argv, "", names, NULL)) != -1)
+		if (!parse_station(o, option, optarg) && !parse_amount(o, option, optarg))
 			exit(2);
-		}
-	}
 	if (!o->flows || o->flows & (o->flows - 1) || o->flows > MAX_FLOWS)
 		die("--flows: expected a power of two up to %u", MAX_FLOWS);
 	if (!o->from.ifindex || !o->to.ifindex)

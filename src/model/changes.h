@@ -35,6 +35,10 @@ int model_changes_apply(struct model *model, const struct model_changes *changes
 			struct buf *dropped);
 void model_changes_free(struct model_changes *changes);
 
+/* Backends of current's services that next does not have any more stay in it as BACKEND_REMOVED,
+ * until their connections have ended.  0 or -ENOMEM. */
+int model_carry_over(const struct model *current, struct model *next);
+
 /* One line per difference, for people. */
 void model_describe_difference(const struct model *old, const struct model *new, struct buf *out);
 

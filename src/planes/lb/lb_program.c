@@ -48,15 +48,16 @@ bool lb_features_equal(const struct lb_features *a, const struct lb_features *b)
 
 uint32_t lb_touch_ticks(const struct lb *lb)
 {
-	const struct config_tcp_timeouts *tcp = &lb->options.config->tcp;
-	uint64_t least = lb->options.config->timeout_ns;
-	const uint64_t others[] = { tcp->established_ns, tcp->syn_sent_ns, tcp->syn_recv_ns,
-				    tcp->fin_wait_ns, tcp->time_wait_ns };
+	const struct config_ebpf *config = lb->options.config;
+	/* The states in which one side may speak for long while the other is silent. */
+	const uint64_t timeouts[] = { config->timeout_ns, config->tcp.established_ns,
+				      config->tcp.fin_wait_ns };
+	uint64_t least = UINT64_MAX;
 	uint64_t ticks;
 
-	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-		if (others[i] < least)
-			least = others[i];
+	for (size_t i = 0; i < sizeof(timeouts) / sizeof(timeouts[0]); i++)
+		if (timeouts[i] < least)
+			least = timeouts[i];
 	ticks = (least / 4) >> LB_TICK_SHIFT;
 	return ticks < 1 ? 1 : ticks > 8 ? 8 : (uint32_t)ticks;
 }
