@@ -290,7 +290,7 @@ class Lab:
         for path in sorted(self.dir.glob("*.log")):
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             if lines:
-                found.append(f"--- {path.name}\n" + "\n".join(lines[-last:]))
+                found.append(f"--- {path.name}\n" + "\n".join(line[:400] for line in lines[-last:]))
         return "\n".join(found)
 
     def close(self):

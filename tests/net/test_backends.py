@@ -139,6 +139,23 @@ def test_force_resets_tcp_towards_the_client(net):
     other.close()
 
 
+def test_force_refuses_no_new_connection(net):
+    """A slot must not name a backend that is closed already: the client would be refused."""
+    def refused():
+        return net.loom.api("GET", "/ebpf/stats")["reasons"]["no_backend"]["packets"]
+
+    before = refused()
+    with Load(net.client, VIP4, 80, "short", threads=16, rate=0) as load:
+        for name in ("b1", "b2", "b3") * 5:
+            net.loom.api("DELETE", f"/ebpf/backends/{net.loom.backend(host(net, name))['id']}?force=true")
+            load.more(20)
+            net.loom.api("POST", "/config/reload?reset=true")
+            load.more(20)
+    assert refused() == before
+    # What is left are requests that were under way on the one that was cut.
+    assert len(load.failures()) < 5 * 3 * 16
+
+
 def test_force_selects_udp_anew(net):
     with net.client.datagram(family=2) as sock:
         sock.connect((VIP4, 53))
