@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -14,6 +15,7 @@
 #include "notify.h"
 #include "planes/lb/lb_resolve.h"
 #include "ports.h"
+#include "state.h"
 #include "sys/bpffs.h"
 #include "sys/privilege.h"
 
@@ -263,6 +265,7 @@ int daemon_open(struct daemon **ret, const struct daemon_options *options, struc
 	if (!daemon)
 		return err_set(err, -ENOMEM, "cannot start: out of memory");
 	daemon->options = *options;
+	daemon->lock_fd = -1;
 	daemon->started_ns = clock_now_ns();
 	r = load_config(daemon, err);
 	if (r < 0)
@@ -272,6 +275,8 @@ int daemon_open(struct daemon **ret, const struct daemon_options *options, struc
 		 daemon->config->state_dir, daemon->config->instance);
 	r = privilege_check(err);
 	if (r == 0)
+		r = daemon->lock_fd = state_lock(daemon->state_path, err);
+	if (r >= 0)
 		r = netlink_open(&daemon->netlink, err);
 	if (r == 0)
 		r = daemon_load_model(daemon, err);
@@ -310,5 +315,7 @@ void daemon_close(struct daemon *daemon)
 	config_free(daemon->config);
 	free(daemon->local);
 	free(daemon->leaving);
+	if (daemon->lock_fd >= 0)
+		close(daemon->lock_fd);
 	free(daemon);
 }

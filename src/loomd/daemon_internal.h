@@ -38,6 +38,7 @@ struct daemon {
 	struct leaving *leaving; /* owned */
 	size_t leaving_count;
 
+	int lock_fd;  /* owned; held while this daemon owns the instance */
 	bool detach;  /* on close */
 	bool serving; /* the data path stands */
 	uint64_t started_ns;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -115,6 +116,32 @@ static int replace_file(const char *path, const char *dir, const char *text)
 		return r;
 	}
 	return sync_directory(dir);
+}
+
+int state_lock(const char *path, struct err *err)
+{
+	char lock[600];
+	char *copy = strdup(path);
+	int r = copy ? make_directories(dirname(copy)) : -ENOMEM;
+	int fd = -1;
+
+	free(copy);
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	if (r == 0)
+		fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (r == 0 && fd < 0)
+		r = -errno;
+	if (r < 0)
+		return err_set(err, r, "cannot open %s: %s; see state_dir", lock, strerror(-r));
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		close(fd);
+		return err_set(
+			err, -EBUSY,
+			"cannot start: another loomd runs this instance (%s is locked); stop it, "
+			"or give this one another 'instance'",
+			lock);
+	}
+	return fd;
 }
 
 int state_save(const char *path, const struct model_changes *changes, struct err *err)

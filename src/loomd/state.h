@@ -6,6 +6,10 @@
 #include "base/err.h"
 #include "model/changes.h"
 
+/* Takes the lock beside the file, for as long as the returned descriptor is open.  -EBUSY: another
+ * loomd runs this instance. */
+int state_lock(const char *path, struct err *err);
+
 /* Replaces the file in one step: either the old or the new content is on the disk, whatever
  * happens. */
 int state_save(const char *path, const struct model_changes *changes, struct err *err);

@@ -95,7 +95,7 @@ static int add_renumbered(struct model *model, struct service *service,
 
 	if (model_backend(model, copy.id, NULL))
 		copy.id = model_free_id(model);
-	return model_backend_add(model, service, &copy, err);
+	return model_backend_restore(model, service, &copy, err);
 }
 
 static int apply_change(struct model *model, const struct model_change *change, struct buf *dropped)

@@ -213,7 +213,9 @@ static int apply_backend(struct lb *lb, const struct backend *backend, uint32_t 
 	}
 	kernel.id = backend->id;
 	kernel.service = table;
-	kernel.state = backend->state == BACKEND_RESET ? LB_BACKEND_CUT : LB_BACKEND_ACTIVE;
+	/* Who is to be cut stays until no slot names it any more: cut_backend. */
+	if (backend->state != BACKEND_RESET || kernel.state == LB_BACKEND_UNUSED)
+		kernel.state = LB_BACKEND_ACTIVE;
 	r = fill_sources(lb, &lb->rows[row].hop, is_v6(&backend->address), &kernel, err);
 	if (r < 0)
 		return r;
@@ -637,6 +639,25 @@ static bool has_family(const struct service *service, bool ipv6)
 	return false;
 }
 
+/* After the tables: a new connection in between would find its slot's backend closed. */
+static int cut_backends(struct lb *lb, const struct service *service, const uint32_t *rows,
+			bool *changed, struct err *err)
+{
+	for (size_t i = 0; i < service->backend_count; i++) {
+		struct lb_backend kernel = lb->rows[rows[i]].kernel;
+		int r;
+
+		if (service->backends[i].state != BACKEND_RESET)
+			continue;
+		kernel.state = LB_BACKEND_CUT;
+		r = write_row(lb, rows[i], &kernel, changed, err);
+		if (r < 0)
+			return r;
+		remove_reals(lb, rows[i]);
+	}
+	return 0;
+}
+
 static int apply_service(struct lb *lb, const struct service *service, bool *keep, bool *changed,
 			 struct err *err)
 {
@@ -663,8 +684,6 @@ static int apply_service(struct lb *lb, const struct service *service, bool *kee
 			r = apply_reals(lb, rows[i], service, err);
 		if (r < 0)
 			goto out;
-		if (backend->state == BACKEND_RESET)
-			remove_reals(lb, rows[i]);
 		keep[rows[i]] = true;
 	}
 	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
@@ -676,6 +695,9 @@ static int apply_service(struct lb *lb, const struct service *service, bool *kee
 		if (r < 0)
 			goto out;
 	}
+	r = cut_backends(lb, service, rows, changed, err);
+	if (r < 0)
+		goto out;
 	r = apply_service_ports(lb, service, service->tcp_ports, service->tcp_port_count,
 				IPPROTO_TCP, tables, err);
 	if (r == 0)

@@ -279,7 +279,8 @@ static void what_can_be_read_is_answered_as_documented(void **state)
 		  "{\"connections\":[{\"protocol\":\"tcp\",\"client\":\"10.9.0.2:40000\","
 		  "\"service_address\":\"10.0.0.1:80\",\"backend\":\"10.0.1.10:8080\","
 		  "\"backend_id\":1,\"source\":\"10.0.0.1:2048\",\"state\":\"established\","
-		  "\"idle_seconds\":0.5,\"age_seconds\":12.1}],\"next_cursor\":\"1-0000002a-00000000\"}" },
+		  "\"idle_seconds\":0.5,\"age_seconds\":12.1}],\"next_cursor\":\"1-0000002a-"
+		  "00000000\"}" },
 		{ "/ebpf/connections?cursor=1-0000002a-00000000",
 		  "{\"connections\":[{\"protocol\":\"udp\",\"client\":\"10.9.0.2:40000\","
 		  "\"service_address\":\"10.0.0.1:80\",\"backend\":\"10.0.1.10:8080\","
