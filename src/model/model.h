@@ -69,6 +69,8 @@ void model_free(struct model *model);
 int model_copy(const struct model *model, struct model **ret);
 
 struct service *model_service(const struct model *model, const char *name);
+/* The backend of service with id; NULL if it has none. */
+struct backend *service_backend(const struct service *service, uint32_t id);
 /* The backend with id and, if ret_service, its service; NULL if there is none. */
 struct backend *model_backend(const struct model *model, uint32_t id, struct service **ret_service);
 /* The lowest id no backend has, from 1. */
