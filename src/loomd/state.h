@@ -12,9 +12,8 @@
 int state_save(const char *path, const struct model_changes *changes, struct err *err);
 
 /* Returns 0 with *ret owned by the caller; -ENOENT: there is none (err untouched); -EBADMSG: not a
- * state file of this version, err says where (or the parser had no memory and took it for that);
- * -ENOMEM; the file system's error.  Each change is a well-formed one; whether it fits the
- * configuration, model_changes_apply finds out. */
+ * state file of this version, err says where; -ENOMEM; the file system's error.  Each change is a
+ * well-formed one; whether it fits the configuration, model_changes_apply finds out. */
 int state_load(const char *path, struct model_changes **ret, struct err *err);
 
 /* The same for text in memory. */
