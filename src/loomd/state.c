@@ -173,7 +173,7 @@ static bool is_service_name(const char *name)
 static int parse_kind(const char *name, enum model_change_kind *ret)
 {
 	for (int i = CHANGE_ADDED; i <= CHANGE_GONE; i++) {
-		if (strcmp(name, kind_names[i]))
+		if (strcmp(name, kind_names[i]) != 0)
 			continue;
 		*ret = (enum model_change_kind)i;
 		return 0;
@@ -183,7 +183,7 @@ static int parse_kind(const char *name, enum model_change_kind *ret)
 
 static int parse_origin(const char *name, enum backend_origin *ret)
 {
-	*ret = strcmp(name, "api") ? BACKEND_FROM_CONFIG : BACKEND_FROM_API;
+	*ret = strcmp(name, "api") == 0 ? BACKEND_FROM_API : BACKEND_FROM_CONFIG;
 	return *ret == BACKEND_FROM_API || !strcmp(name, "config") ? 0 : -EINVAL;
 }
 

@@ -153,7 +153,7 @@ const char *backend_state_name(enum backend_state state)
 int backend_state_parse(const char *name, enum backend_state *ret)
 {
 	for (int i = BACKEND_ACTIVE; i <= BACKEND_RESET; i++) {
-		if (strcmp(name, state_names[i]))
+		if (strcmp(name, state_names[i]) != 0)
 			continue;
 		*ret = (enum backend_state)i;
 		return 0;
