@@ -152,12 +152,9 @@ int args_parse(const struct args_table *tables, size_t table_count, char **argv,
 			if (r < 0)
 				return r;
 		} else {
-			if (stop_at_operand)
-				options = false;
+			options &= !stop_at_operand;
 			argv[operands++] = arg;
 			in.next++;
-			while (stop_at_operand && in.next < in.count)
-				argv[operands++] = argv[in.next++];
 		}
 	}
 	*count = operands;

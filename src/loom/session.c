@@ -21,7 +21,7 @@ static void print_sentence(FILE *out, const char *text)
 
 static const char *sentence(const struct session *session, const struct err *err)
 {
-	return err->code == -EREMOTEIO ? client_refusal(session->client) : err->text;
+	return session && err->code == -EREMOTEIO ? client_refusal(session->client) : err->text;
 }
 
 int session_fail(const struct session *session, const struct err *err)

@@ -19,7 +19,8 @@ struct table_column {
 	bool right;
 };
 
-/* colours: let cells have any.  NULL if memory is short; the other functions accept that. */
+/* columns: borrowed for the table's life.  colours: let cells have any.  NULL if memory is short;
+ * the other functions accept that. */
 struct table *table_new(const struct table_column *columns, size_t count, bool colours);
 void table_free(struct table *table);
 

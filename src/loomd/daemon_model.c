@@ -283,6 +283,8 @@ static int next_model(struct daemon *daemon, const struct config *config, bool r
 		r = model_changes_diff(daemon->configured, daemon->current, &changes);
 	if (r == 0 && changes)
 		r = model_changes_apply(*ret_next, changes, report);
+	if (r == 0)
+		r = model_carry_over(daemon->current, *ret_next);
 	model_changes_free(changes);
 	if (r < 0) {
 		model_free(*ret_configured);

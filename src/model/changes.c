@@ -4,18 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Within a service.  Ids move when a configuration without them loses a backend. */
 static bool same_server(const struct backend *a, const struct backend *b)
 {
-	return a->id == b->id && a->port == b->port && addr_equal(&a->address, &b->address);
+	return a->port == b->port && addr_equal(&a->address, &b->address);
 }
 
-/* The backend of service with like's id, if it is still the same server: a number may have gone to
- * another one. */
 static struct backend *find_server(const struct service *service, const struct backend *like)
 {
-	struct backend *backend = service ? service_backend(service, like->id) : NULL;
+	struct backend *guess = service ? service_backend(service, like->id) : NULL;
 
-	return backend && same_server(backend, like) ? backend : NULL;
+	if (guess && same_server(guess, like))
+		return guess; /* as nearly always: models of 10,000 are compared in a millisecond */
+	for (size_t i = 0; service && i < service->backend_count; i++)
+		if (same_server(&service->backends[i], like))
+			return &service->backends[i];
+	return NULL;
 }
 
 static bool same_settings(const struct backend *a, const struct backend *b)
@@ -88,6 +92,17 @@ static void drop(struct buf *dropped, const struct model_change *change, const c
 		   addr_port_format(&change->backend.address, change->backend.port, text), why);
 }
 
+/* Under its id, or the lowest free one if that is taken. */
+static int add_renumbered(struct model *model, struct service *service,
+			  const struct backend *backend, struct err *err)
+{
+	struct backend copy = *backend;
+
+	if (model_backend(model, copy.id, NULL))
+		copy.id = model_free_id(model);
+	return model_backend_restore(model, service, &copy, err);
+}
+
 static int apply_change(struct model *model, const struct model_change *change, struct buf *dropped)
 {
 	struct service *service = model_service(model, change->service);
@@ -101,7 +116,7 @@ static int apply_change(struct model *model, const struct model_change *change, 
 	}
 	if (change->kind == CHANGE_GONE) {
 		if (backend)
-			model_backend_remove(service, change->backend.id);
+			model_backend_remove(service, backend->id);
 		return 0;
 	}
 	if (backend) {
@@ -114,7 +129,7 @@ static int apply_change(struct model *model, const struct model_change *change, 
 		drop(dropped, change, "it is not configured any more");
 		return 0;
 	}
-	r = model_backend_restore(model, service, &change->backend, &err);
+	r = add_renumbered(model, service, &change->backend, &err);
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0)
@@ -139,6 +154,37 @@ int model_changes_apply(struct model *model, const struct model_changes *changes
 			return r;
 	}
 	return buf_failed(dropped) ? -ENOMEM : 0;
+}
+
+/* One service's part of model_carry_over. */
+static int carry_over_service(struct model *next, struct service *to, const struct service *from)
+{
+	for (size_t i = 0; i < from->backend_count; i++) {
+		struct backend backend = from->backends[i];
+		int r;
+
+		if (find_server(to, &backend))
+			continue;
+		if (backend.state < BACKEND_REMOVED)
+			backend.state = BACKEND_REMOVED;
+		backend.origin = BACKEND_FROM_API;
+		r = add_renumbered(next, to, &backend, NULL);
+		if (r == -ENOMEM)
+			return r;
+	}
+	return 0;
+}
+
+int model_carry_over(const struct model *current, struct model *next)
+{
+	for (size_t i = 0; i < next->service_count; i++) {
+		const struct service *from = model_service(current, next->services[i].name);
+		int r = from ? carry_over_service(next, &next->services[i], from) : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 void model_changes_free(struct model_changes *changes)

@@ -29,12 +29,17 @@ int model_changes_diff(const struct model *configured, const struct model *curre
 /* Appends a copy of change.  For whoever reads changes from a file. */
 int model_changes_add(struct model_changes *changes, const char *service,
 		      enum model_change_kind kind, const struct backend *backend);
-/* Applies what fits; what does not (its service or backend is not configured any more, its id or
- * address is taken) gets a line in dropped.  What the API has set wins over what the configuration
- * says by now.  0 or -ENOMEM: model is part-way, of use to nobody. */
+/* Applies what fits; what does not (its service or backend is not configured any more, its address
+ * has become one of this host's) gets a line in dropped.  An added backend whose id is taken by now
+ * gets the lowest free one.  What the API has set wins over what the configuration says by now.  0
+ * or -ENOMEM: model is part-way, of use to nobody. */
 int model_changes_apply(struct model *model, const struct model_changes *changes,
 			struct buf *dropped);
 void model_changes_free(struct model_changes *changes);
+
+/* Backends of current's services that next does not have any more stay in it as BACKEND_REMOVED,
+ * until their connections have ended.  0 or -ENOMEM. */
+int model_carry_over(const struct model *current, struct model *next);
 
 /* One line per difference, for people. */
 void model_describe_difference(const struct model *old, const struct model *new, struct buf *out);

@@ -290,11 +290,11 @@ class Lab:
         for path in sorted(self.dir.glob("*.log")):
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             if lines:
-                found.append(f"--- {path.name}\n" + "\n".join(lines[-last:]))
+                found.append(f"--- {path.name}\n" + "\n".join(line[:400] for line in lines[-last:]))
         return "\n".join(found)
 
     def close(self):
-        atexit.unregister(self.close)
+        """Interrupted, it is run again at exit."""
         for process in reversed(self.processes):
             with contextlib.suppress(Exception):
                 process.stop(timeout=3)
@@ -307,6 +307,7 @@ class Lab:
             namespace.delete()
         self.namespaces.clear()
         _remove_dir(self.dir)
+        atexit.unregister(self.close)
 
     def __enter__(self):
         return self

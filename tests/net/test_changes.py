@@ -43,7 +43,8 @@ def test_a_neighbour_entry_is_deleted_under_load(net, vip):
 
 
 def test_a_backends_link_goes_down_and_up_again_under_load(net):
-    with Load(net.client, VIP4, 80) as load:
+    # So many threads that some always have a connection to the other backend.
+    with Load(net.client, VIP4, 80, threads=32) as load:
         net.topo.switch.ip("link set dev p1 down")
         load.more(20)
         net.topo.switch.ip("link set dev p1 up")

@@ -100,4 +100,4 @@ def test_ten_thousand_connections_each_answer_and_are_listed(net):
 
         # A second round shows that the first did not merely pass through.
         assert holder.ask_all() == answers
-    assert len({row["source"] for row in rows}) == COUNT, "two connections share a source port"
+    assert len({(row["source"], row["backend"]) for row in rows}) == COUNT, "two connections look alike to a backend"

@@ -138,8 +138,11 @@ def test_iperf3_gets_its_bytes_through(net, vip):
     net.lab.end(server)
     server = net.hosts[0].spawn("iperf3", "iperf3", "-s", "-1", "-B", bind, "--forceflush")
     server.wait_line("Server listening")
-    done = json.loads(net.client.run("iperf3", "-c", vip, "-u", "-b", "20M", "-t", 1, "-J").stdout)
-    assert done["end"]["sum"]["lost_percent"] < 1
+    dropped = net.loom.api("GET", "/ebpf/stats")["packets"]["drop"]
+    done = json.loads(net.client.run("iperf3", "-c", vip, "-u", "-b", "10M", "-t", 1, "-J").stdout)
+    assert net.loom.api("GET", "/ebpf/stats")["packets"]["drop"] == dropped
+    # On a busy machine iperf3 itself does not keep up with reading.
+    assert done["end"]["sum"]["lost_percent"] < 25
     net.lab.end(server)
 
 
@@ -148,7 +151,10 @@ def test_the_connection_is_listed_with_all_its_addresses(net, vip):
     with net.client.connect(vip, 80) as sock:
         port = sock.getsockname()[1]
         address = sock.getsockname()[0]
-        mine = [row for row in net.loom.connections(client=address) if row["client"].endswith(f":{port}")]
+        # connect() returns before its last ACK has passed the balancer.
+        mine = until("the established connection", lambda: [
+            row for row in net.loom.connections(client=address, state="established")
+            if row["client"].endswith(f":{port}")])
         assert len(mine) == 1
         row = mine[0]
         brackets = "[{}]" if ":" in vip else "{}"

@@ -121,8 +121,10 @@ static int configured_sources(struct lb *lb, bool ipv6, __u16 *ret_first, __u16 
 			*ret_first = (__u16)row;
 		count++;
 	}
-	*ret_count = (__u16)count;
-	return 0;
+	/* Without any, the row keeps what it has until its route is known (again). */
+	if (count)
+		*ret_count = (__u16)count;
+	return (int)count;
 }
 
 static int fill_sources(struct lb *lb, const struct lb_next_hop *hop, bool ipv6,
@@ -131,8 +133,8 @@ static int fill_sources(struct lb *lb, const struct lb_next_hop *hop, bool ipv6,
 	int row;
 	int r = configured_sources(lb, ipv6, &kernel->source_first, &kernel->source_count, err);
 
-	if (r < 0 || kernel->source_count)
-		return r;
+	if (r)
+		return r < 0 ? r : 0;
 	if (addr_is_any(&hop->source) || is_v6(&hop->source) != ipv6)
 		return 0; /* keep what the row has: the route may come back */
 	row = source_row(lb, &hop->source, err);
@@ -145,12 +147,13 @@ static int fill_sources(struct lb *lb, const struct lb_next_hop *hop, bool ipv6,
 
 /* ---- backend rows ---- */
 
-static uint32_t find_row(const struct lb *lb, const struct backend *backend)
+/* Not by its id: that moves when a configuration without ids loses a backend. */
+static uint32_t find_row(const struct lb *lb, const struct backend *backend, uint32_t table)
 {
 	for (uint32_t row = 1; row < lb->row_count; row++) {
 		const struct lb_backend *kernel = &lb->rows[row].kernel;
 
-		if (lb->rows[row].used && kernel->id == backend->id &&
+		if (lb->rows[row].used && kernel->service == table &&
 		    kernel->port == htons(backend->port) &&
 		    !memcmp(kernel->addr, &backend->address, sizeof(kernel->addr)))
 			return row;
@@ -185,12 +188,15 @@ static int write_row(struct lb *lb, uint32_t row, const struct lb_backend *kerne
 static int apply_backend(struct lb *lb, const struct backend *backend, uint32_t table,
 			 bool *changed, uint32_t *ret_row, struct err *err)
 {
-	uint32_t row = find_row(lb, backend);
+	uint32_t row = find_row(lb, backend, table);
 	struct lb_backend kernel;
 	int r;
 
 	if (row) {
 		kernel = lb->rows[row].kernel;
+		/* Back after it was cut off: what was cut stays cut. */
+		if (kernel.state == LB_BACKEND_CUT && backend->state != BACKEND_RESET)
+			kernel.incarnation++;
 	} else {
 		row = free_row(lb);
 		if (!row)
@@ -200,12 +206,12 @@ static int apply_backend(struct lb *lb, const struct backend *backend, uint32_t 
 				       backend->id, lb->row_count - 1);
 		memset(&kernel, 0, sizeof(kernel));
 		kernel.incarnation = lb->rows[row].kernel.incarnation + 1;
-		kernel.id = backend->id;
 		kernel.port = htons(backend->port);
 		memcpy(kernel.addr, &backend->address, sizeof(kernel.addr));
 		memset(&lb->rows[row].hop, 0, sizeof(lb->rows[row].hop));
 		lb->rows[row].active = 0;
 	}
+	kernel.id = backend->id;
 	kernel.service = table;
 	kernel.state = backend->state == BACKEND_RESET ? LB_BACKEND_CUT : LB_BACKEND_ACTIVE;
 	r = fill_sources(lb, &lb->rows[row].hop, is_v6(&backend->address), &kernel, err);

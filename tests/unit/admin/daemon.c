@@ -56,6 +56,7 @@ static int backend_add(void *ctx, const struct backend_request *request, uint32_
 {
 	struct daemon *daemon = ctx;
 	struct service *service = &daemon->services[0];
+	size_t at;
 
 	if (daemon->fail)
 		return err_set(err, daemon->fail, "cannot add the backend: told so; try again");
@@ -70,7 +71,10 @@ static int backend_add(void *ctx, const struct backend_request *request, uint32_
 	if (service->backend_count == DAEMON_ROOM)
 		return err_set(err, -ENOSPC, "cannot add the backend: the table is full; grow it");
 	*ret_id = request->id ? request->id : model_free_id(&daemon->model);
-	service->backends[service->backend_count++] = (struct backend){
+	at = service->backend_count++;
+	for (; at && service->backends[at - 1].id > *ret_id; at--)
+		service->backends[at] = service->backends[at - 1]; /* model.h: sorted by id */
+	service->backends[at] = (struct backend){
 		.id = *ret_id,
 		.address = request->address,
 		.port = request->port,

@@ -441,13 +441,24 @@ class Terminal:
 
     def __init__(self, case, *args, **environment):
         self.out = b""
+        self.deadline = time.monotonic() + 20
+        self.status = None
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.execve(LOOM, [LOOM, "--socket", case.socket, *args], {**ENVIRONMENT, **environment})
+        case.addCleanup(self.close)
+
+    def close(self):
+        """Ends a loom that a failed test left running."""
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.status = os.waitpid(self.pid, 0)[1]
+            os.close(self.fd)
 
     def read_some(self):
-        if not select.select([self.fd], [], [], 20)[0]:
-            raise AssertionError(f"nothing more came after {self.out!r}")
+        left = self.deadline - time.monotonic()
+        if left < 0 or not select.select([self.fd], [], [], left)[0]:
+            raise AssertionError(f"in 20 seconds nothing else came than {self.out[-2000:]!r}")
         try:
             data = os.read(self.fd, 65536)
         except OSError:  # the other side has closed
@@ -469,7 +480,7 @@ class Terminal:
 
 
 class Watch(Case):
-    def growing(self, requests=[0]):
+    def growing(self):
         def stats(handler):
             count = sum(r[1] == "/ebpf/stats" for r in self.loomd.requests)
             return 200, dict(STATS, packets={"forward": 1000000 * count, "drop": 0, "pass": 0})

@@ -164,16 +164,16 @@ static void who_goes_makes_room_for_who_comes(void **state)
 	struct model_changes *changes;
 	struct buf dropped;
 
-	/* The same server under another number, and another server under the same. */
-	model_backend_remove(model_service(current, "web"), 3);
-	add(current, "web", 8, "10.0.1.3", 100);
 	model_backend_remove(model_service(current, "web"), 1);
 	add(current, "web", 1, "10.0.1.77", 100);
 	assert_int_equal(model_changes_diff(configured, current, &changes), 0);
+	assert_int_equal(changes->count, 2);
 	buf_init(&dropped);
 	assert_int_equal(model_changes_apply(configured, changes, &dropped), 0);
 	assert_int_equal(dropped.len, 0);
 	assert_difference(configured, current, "");
+	assert_true(addr_equal(&model_backend(configured, 1, NULL)->address,
+			       &model_backend(current, 1, NULL)->address));
 	model_changes_free(changes);
 	model_free(current);
 	model_free(configured);
@@ -225,25 +225,96 @@ static void a_weight_is_not_given_to_another_server_of_that_number(void **state)
 	model_free(configured);
 }
 
-static void an_added_backend_whose_number_is_configured_by_now_is_dropped(void **state)
+static void a_weight_follows_its_server_to_another_number(void **state)
 {
 	struct model *configured = make_model();
 	struct model *current = copy_of(configured);
 	struct model_changes *changes;
 	struct buf dropped;
 
-	add(current, "web", 4, "10.0.1.4", 100);
+	model_backend(current, 3, NULL)->weight = 5;
+	model_backend_remove(model_service(current, "web"), 2);
+	assert_int_equal(model_changes_diff(configured, current, &changes), 0);
+	/* The first one has left the file, and those without an id have moved up. */
+	model_backend_remove(model_service(configured, "web"), 1);
+	configured->services[0].backends[0].id = 1;
+	configured->services[0].backends[1].id = 2;
+	buf_init(&dropped);
+	assert_int_equal(model_changes_apply(configured, changes, &dropped), 0);
+	assert_int_equal(dropped.len, 0);
+	assert_int_equal(model_service(configured, "web")->backend_count, 1);
+	assert_int_equal(model_backend(configured, 2, NULL)->weight, 5);
+	model_changes_free(changes);
+	model_free(current);
+	model_free(configured);
+}
+
+static void an_added_backend_whose_number_is_configured_by_now_gets_another(void **state)
+{
+	struct model *configured = make_model();
+	struct model *current = copy_of(configured);
+	struct model_changes *changes;
+	struct buf dropped;
+
+	add(current, "web", 4, "10.0.1.4", 77);
 	assert_int_equal(model_changes_diff(configured, current, &changes), 0);
 	add(configured, "dns", 4, "10.0.9.9", 100);
 	buf_init(&dropped);
 	assert_int_equal(model_changes_apply(configured, changes, &dropped), 0);
-	assert_non_null(strstr(dropped.data, "backend 4 10.0.1.4:8080"));
-	assert_non_null(strstr(dropped.data, "id 4 is taken in service dns"));
+	assert_int_equal(dropped.len, 0);
+	assert_int_equal(model_backend(configured, 4, NULL)->weight, 100);
+	assert_int_equal(model_backend(configured, 5, NULL)->weight, 77);
+	model_changes_free(changes);
+	model_free(current);
+	model_free(configured);
+}
+
+static void an_added_backend_that_would_loop_by_now_is_dropped_and_told(void **state)
+{
+	struct model *configured = make_model();
+	struct model *current = copy_of(configured);
+	struct model_changes *changes;
+	struct buf dropped;
+
+	add(current, "web", 4, "10.0.1.4", 77);
+	assert_int_equal(model_changes_diff(configured, current, &changes), 0);
+	model_service(configured, "dns")->addresses[0] = address("10.0.1.4");
+	buf_init(&dropped);
+	assert_int_equal(model_changes_apply(configured, changes, &dropped), 0);
+	assert_non_null(strstr(dropped.data, "service web: dropped the change of backend 4 "
+					     "10.0.1.4:8080: cannot add backend"));
 	assert_int_equal(model_service(configured, "web")->backend_count, 3);
 	buf_done(&dropped);
 	model_changes_free(changes);
 	model_free(current);
 	model_free(configured);
+}
+
+/* ---- carried over ---- */
+
+static void backends_that_left_the_file_stay_until_their_connections_ended(void **state)
+{
+	struct model *current = make_model();
+	struct model *next = copy_of(current);
+	const struct backend *carried;
+
+	model_backend(current, 2, NULL)->state = BACKEND_RESET;
+	model_backend_remove(model_service(next, "web"), 1);
+	model_backend_remove(model_service(next, "web"), 2);
+	add(next, "dns", 1, "10.0.9.9", 1);
+	assert_int_equal(model_carry_over(current, next), 0);
+	/* Its number was taken meanwhile: the lowest free one is 2, then 4. */
+	carried = model_backend(next, 2, NULL);
+	assert_non_null(carried);
+	assert_true(addr_equal(&carried->address, &model_backend(current, 1, NULL)->address));
+	assert_int_equal(carried->state, BACKEND_REMOVED);
+	assert_int_equal(carried->origin, BACKEND_FROM_API);
+	carried = model_backend(next, 4, NULL);
+	assert_non_null(carried);
+	assert_int_equal(carried->state, BACKEND_RESET);
+	assert_int_equal(model_backend(next, 3, NULL)->state, BACKEND_ACTIVE);
+	model_free(next);
+	model_free(current);
 }
 
 static void an_added_backend_that_is_configured_by_now_keeps_what_the_api_set(void **state)
@@ -380,7 +451,10 @@ int main(void)
 		cmocka_unit_test(who_goes_makes_room_for_who_comes),
 		cmocka_unit_test(changes_of_a_service_that_is_gone_are_dropped_and_told),
 		cmocka_unit_test(a_weight_is_not_given_to_another_server_of_that_number),
-		cmocka_unit_test(an_added_backend_whose_number_is_configured_by_now_is_dropped),
+		cmocka_unit_test(a_weight_follows_its_server_to_another_number),
+		cmocka_unit_test(an_added_backend_whose_number_is_configured_by_now_gets_another),
+		cmocka_unit_test(an_added_backend_that_would_loop_by_now_is_dropped_and_told),
+		cmocka_unit_test(backends_that_left_the_file_stay_until_their_connections_ended),
 		cmocka_unit_test(an_added_backend_that_is_configured_by_now_keeps_what_the_api_set),
 		cmocka_unit_test(added_backends_outlive_a_time_without_addresses),
 		cmocka_unit_test(every_difference_has_a_line_of_its_own),
