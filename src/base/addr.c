@@ -23,6 +23,10 @@ bool addr_equal(const struct addr *a, const struct addr *b)
 
 int addr_compare(const struct addr *a, const struct addr *b)
 {
+	bool v4 = addr_is_v4(a);
+
+	if (v4 != addr_is_v4(b))
+		return v4 ? -1 : 1;
 	return memcmp(a, b, sizeof(*a));
 }
 

@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/buf.h"
 
 #define STATE_VERSION 1
 #define STATE_MAX     (64u << 20)
@@ -32,21 +35,35 @@ static json_t *encode_change(const struct model_change *change)
 			 (json_int_t)b->deadline_wall_s);
 }
 
-static char *encode(const struct model_changes *changes)
+static json_t *encode(const struct model_changes *changes)
 {
 	json_t *list = json_array();
-	json_t *root;
-	char *text;
 
 	for (size_t i = 0; list && i < changes->count; i++)
 		if (json_array_append_new(list, encode_change(&changes->list[i])) < 0) {
 			json_decref(list);
 			return NULL;
 		}
-	root = json_pack("{s:i, s:o}", "version", STATE_VERSION, "changes", list);
-	text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+	return json_pack("{s:i, s:o}", "version", STATE_VERSION, "changes", list);
+}
+
+static int append(const char *text, size_t length, void *buf)
+{
+	buf_append(buf, text, length);
+	return buf_failed(buf) ? -1 : 0;
+}
+
+/* json_dumps() of jansson 2.14 overlooks a key that it had no memory for; buf remembers. */
+static char *encode_text(const struct model_changes *changes)
+{
+	json_t *root = encode(changes);
+	struct buf buf;
+
+	buf_init(&buf);
+	if (!root || json_dump_callback(root, append, &buf, JSON_INDENT(1)) < 0)
+		buf.failed = true;
 	json_decref(root);
-	return text;
+	return buf_take(&buf);
 }
 
 static int write_all(int fd, const char *text, size_t length)
@@ -78,7 +95,7 @@ static int sync_directory(const char *dir)
 
 static int make_directories(const char *dir)
 {
-	char part[512];
+	char part[PATH_MAX];
 	size_t length = strlen(dir);
 
 	if (length >= sizeof(part))
@@ -94,9 +111,21 @@ static int make_directories(const char *dir)
 	return 0;
 }
 
+/* A file of ours alone: what an earlier run left half-written, or somebody put there, goes first.
+ */
+static int open_temporary(const char *path)
+{
+	int fd;
+
+	if (unlink(path) < 0 && errno != ENOENT)
+		return -errno;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
 static int replace_file(const char *path, const char *dir, const char *text)
 {
-	char temporary[600];
+	char temporary[PATH_MAX];
 	int fd;
 	int r = make_directories(dir);
 
@@ -104,11 +133,12 @@ static int replace_file(const char *path, const char *dir, const char *text)
 		return r;
 	if ((size_t)snprintf(temporary, sizeof(temporary), "%s.new", path) >= sizeof(temporary))
 		return -ENAMETOOLONG;
-	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = open_temporary(temporary);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	r = write_all(fd, text, strlen(text));
-	close(fd);
+	if (close(fd) < 0 && r == 0)
+		r = -errno;
 	if (r == 0 && rename(temporary, path) < 0)
 		r = -errno;
 	if (r < 0) {
@@ -146,7 +176,7 @@ int state_lock(const char *path, struct err *err)
 
 int state_save(const char *path, const struct model_changes *changes, struct err *err)
 {
-	char *text = encode(changes);
+	char *text = encode_text(changes);
 	char *copy = strdup(path);
 	int r = text && copy ? replace_file(path, dirname(copy), text) : -ENOMEM;
 
@@ -160,81 +190,123 @@ int state_save(const char *path, const struct model_changes *changes, struct err
 
 /* ---- reading ---- */
 
-static int parse_name(const char *name, const char *const *names, int count)
+static bool is_service_name(const char *name)
 {
-	for (int i = 0; i < count; i++)
-		if (!strcmp(name, names[i]))
-			return i;
-	return -1;
+	size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+
+	return length && !name[length];
 }
 
-static int parse_state(const char *name)
+static int parse_kind(const char *name, enum model_change_kind *ret)
 {
-	for (int i = BACKEND_ACTIVE; i <= BACKEND_RESET; i++)
-		if (!strcmp(name, backend_state_name(i)))
-			return i;
-	return -1;
+	for (int i = CHANGE_ADDED; i <= CHANGE_GONE; i++) {
+		if (strcmp(name, kind_names[i]) != 0)
+			continue;
+		*ret = (enum model_change_kind)i;
+		return 0;
+	}
+	return -EINVAL;
 }
 
-/* Returns 0, -EBADMSG or -ENOMEM. */
-static int decode_change(json_t *item, struct model_changes *changes)
+static int parse_origin(const char *name, enum backend_origin *ret)
 {
-	const char *change;
+	*ret = strcmp(name, "api") == 0 ? BACKEND_FROM_API : BACKEND_FROM_CONFIG;
+	return *ret == BACKEND_FROM_API || !strcmp(name, "config") ? 0 : -EINVAL;
+}
+
+/* A change as the file has it: whole numbers are checked before they are narrowed. */
+struct raw_change {
+	const char *kind;
 	const char *service;
 	const char *address;
 	const char *state;
 	const char *origin;
 	json_int_t id;
+	json_int_t port;
 	json_int_t weight;
 	json_int_t deadline;
-	struct backend backend = { 0 };
-	int port;
-	int kind;
-	int parsed;
+};
 
-	if (json_unpack(item, "{s:s, s:s, s:I, s:s, s:i, s:I, s:s, s:s, s:I !}", "change", &change,
-			"service", &service, "id", &id, "address", &address, "port", &port,
-			"weight", &weight, "state", &state, "origin", &origin, "deadline",
-			&deadline) < 0)
-		return -EBADMSG;
-	kind = parse_name(change, kind_names, 3);
-	parsed = parse_state(state);
-	if (kind < 0 || parsed < 0 || addr_parse(address, &backend.address) < 0 || id < 1 ||
-	    id > UINT32_MAX || port < 0 || port > 65535 || weight < 0 || weight > 65535 ||
-	    deadline < 0)
-		return -EBADMSG;
-	backend.id = (uint32_t)id;
-	backend.port = (uint16_t)port;
-	backend.weight = (uint32_t)weight;
-	backend.state = (enum backend_state)parsed;
-	backend.origin = strcmp(origin, "api") ? BACKEND_FROM_CONFIG : BACKEND_FROM_API;
-	backend.deadline_wall_s = deadline;
-	return model_changes_add(changes, service, (enum model_change_kind)kind, &backend);
+/* Returns the member that is wrong, or NULL with *ret_kind and *ret_backend set. */
+static const char *check_change(const struct raw_change *raw, enum model_change_kind *ret_kind,
+				struct backend *ret_backend)
+{
+	if (parse_kind(raw->kind, ret_kind) < 0)
+		return "change";
+	if (!is_service_name(raw->service))
+		return "service";
+	if (addr_parse(raw->address, &ret_backend->address) < 0)
+		return "address";
+	if (backend_state_parse(raw->state, &ret_backend->state) < 0)
+		return "state";
+	if (parse_origin(raw->origin, &ret_backend->origin) < 0)
+		return "origin";
+	if (raw->id < 1 || raw->id > UINT32_MAX)
+		return "id";
+	if (raw->port < 0 || raw->port > UINT16_MAX)
+		return "port";
+	if (raw->weight < 0 || raw->weight > BACKEND_WEIGHT_MAX)
+		return "weight";
+	if (raw->deadline < 0)
+		return "deadline";
+	ret_backend->id = (uint32_t)raw->id;
+	ret_backend->port = (uint16_t)raw->port;
+	ret_backend->weight = (uint32_t)raw->weight;
+	ret_backend->deadline_wall_s = raw->deadline;
+	return NULL;
+}
+
+static int decode_change(json_t *item, size_t number, struct model_changes *changes,
+			 struct err *err)
+{
+	struct backend backend;
+	struct raw_change raw;
+	enum model_change_kind kind;
+	json_error_t where;
+	const char *wrong;
+
+	memset(&backend, 0, sizeof(backend));
+	if (json_unpack_ex(item, &where, 0, "{s:s, s:s, s:I, s:s, s:I, s:I, s:s, s:s, s:I !}",
+			   "change", &raw.kind, "service", &raw.service, "id", &raw.id, "address",
+			   &raw.address, "port", &raw.port, "weight", &raw.weight, "state",
+			   &raw.state, "origin", &raw.origin, "deadline", &raw.deadline) < 0)
+		return err_set(err, -EBADMSG, "change %zu: %s", number, where.text);
+	wrong = check_change(&raw, &kind, &backend);
+	if (wrong)
+		return err_set(err, -EBADMSG, "change %zu: %s has no value it can have", number,
+			       wrong);
+	if (model_changes_add(changes, raw.service, kind, &backend) < 0)
+		return err_set(err, -ENOMEM, "out of memory");
+	return 0;
 }
 
 static int decode(json_t *root, struct model_changes *changes, struct err *err)
 {
+	json_error_t where;
+	json_int_t version;
 	json_t *list;
 	json_t *item;
 	size_t i;
-	int version;
-	int r;
+	int r = 0;
 
-	if (json_unpack(root, "{s:i, s:o !}", "version", &version, "changes", &list) < 0 ||
-	    !json_is_array(list))
-		return err_set(err, -EBADMSG, "it has not the form of a state file");
+	/* The version first: another one may have another form. */
+	if (json_unpack_ex(root, &where, 0, "{s:I}", "version", &version) < 0)
+		return err_set(err, -EBADMSG, "%s", where.text);
 	if (version != STATE_VERSION)
-		return err_set(err, -EBADMSG, "its version is %d, this loomd writes %d", version,
-			       STATE_VERSION);
+		return err_set(err, -EBADMSG, "its version is %lld, this loomd knows %d",
+			       (long long)version, STATE_VERSION);
+	if (json_unpack_ex(root, &where, 0, "{s:I, s:o !}", "version", &version, "changes", &list) <
+	    0)
+		return err_set(err, -EBADMSG, "%s", where.text);
+	if (!json_is_array(list))
+		return err_set(err, -EBADMSG, "changes is not a list");
 	json_array_foreach(list, i, item)
 	{
-		r = decode_change(item, changes);
-		if (r == -EBADMSG)
-			return err_set(err, r, "change %zu cannot be understood", i + 1);
+		r = decode_change(item, i + 1, changes, err);
 		if (r < 0)
-			return err_set(err, r, "out of memory");
+			break;
 	}
-	return 0;
+	return r;
 }
 
 int state_parse(const char *text, size_t size, struct model_changes **ret, struct err *err)
@@ -250,6 +322,8 @@ int state_parse(const char *text, size_t size, struct model_changes **ret, struc
 	root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &where);
 	if (root)
 		r = decode(root, changes, err);
+	else if (!where.text[0]) /* how jansson tells that it had no memory */
+		r = err_set(err, -ENOMEM, "out of memory");
 	else
 		r = err_set(err, -EBADMSG, "line %d: %s", where.line, where.text);
 	json_decref(root);
@@ -261,28 +335,50 @@ int state_parse(const char *text, size_t size, struct model_changes **ret, struc
 	return 0;
 }
 
-/* The whole file; NUL-terminated.  -EFBIG above STATE_MAX. */
-static int read_file(const char *path, char **ret, size_t *ret_size)
+/* Up to size bytes; a file that shrinks meanwhile gives less. */
+static ssize_t read_all(int fd, char *text, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t length = 0;
+
+	while (length < size) {
+		ssize_t n = read(fd, text + length, size - length);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		length += (size_t)n;
+	}
+	return (ssize_t)length;
+}
+
+/* The whole file.  -EBADMSG: it is no file, or above STATE_MAX. */
+static int read_file(const char *path, char **ret, size_t *ret_size, struct err *err)
+{
+	/* A FIFO in its place must not hold up the daemon. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 	ssize_t n;
 	int r = 0;
 
 	if (fd < 0)
-		return -errno;
+		return err_set(err, -errno, "%s", strerror(errno));
 	if (fstat(fd, &st) < 0)
-		r = -errno;
+		r = err_set(err, -errno, "%s", strerror(errno));
+	else if (!S_ISREG(st.st_mode))
+		r = err_set(err, -EBADMSG, "it is not a file");
 	else if (st.st_size > (off_t)STATE_MAX)
-		r = -EFBIG;
+		r = err_set(err, -EBADMSG, "it is larger than %u MiB", STATE_MAX >> 20);
 	*ret = r == 0 ? malloc((size_t)st.st_size + 1) : NULL;
 	if (r == 0 && !*ret)
-		r = -ENOMEM;
+		r = err_set(err, -ENOMEM, "out of memory");
 	if (r == 0) {
-		n = read(fd, *ret, (size_t)st.st_size);
-		r = n < 0 ? -errno : 0;
+		n = read_all(fd, *ret, (size_t)st.st_size);
+		if (n < 0)
+			r = err_set(err, (int)n, "%s", strerror((int)-n));
 		*ret_size = n < 0 ? 0 : (size_t)n;
-		(*ret)[*ret_size] = '\0';
 	}
 	close(fd);
 	return r;
@@ -293,19 +389,14 @@ int state_load(const char *path, struct model_changes **ret, struct err *err)
 	struct err why = { 0 };
 	char *text = NULL;
 	size_t size = 0;
-	int r = read_file(path, &text, &size);
+	int r = read_file(path, &text, &size, &why);
 
 	*ret = NULL;
-	if (r == -ENOENT)
-		return r;
-	if (r < 0)
-		err_set(&why, r, "%s", strerror(-r));
-	else
+	if (r == 0)
 		r = state_parse(text, size, ret, &why);
 	free(text);
-	if (r < 0)
-		return err_set(err, r,
-			       "cannot read %s: %s; repair it, or remove it to forget the changes",
-			       path, why.text);
-	return 0;
+	if (r < 0 && r != -ENOENT)
+		err_set(err, r, "cannot read %s: %s; repair it, or remove it to forget the changes",
+			path, why.text);
+	return r;
 }

@@ -10,12 +10,14 @@
  * loomd runs this instance. */
 int state_lock(const char *path, struct err *err);
 
-/* Replaces the file in one step: either the old or the new content is on the disk, whatever
- * happens. */
+/* Replaces the file in one step (mode 0600; missing directories 0700): either the old or the new
+ * content is on the disk, whatever happens.  On error it is the old one, unless the directory alone
+ * could not be synced.  Returns 0, -ENOMEM or the file system's error. */
 int state_save(const char *path, const struct model_changes *changes, struct err *err);
 
-/* Returns 0 with *ret owned by the caller; -ENOENT: there is none; -EBADMSG: not a state file of
- * this version, err says where. */
+/* Returns 0 with *ret owned by the caller; -ENOENT: there is none (err untouched); -EBADMSG: not a
+ * state file of this version, err says where; -ENOMEM; the file system's error.  Each change is a
+ * well-formed one; whether it fits the configuration, model_changes_apply finds out. */
 int state_load(const char *path, struct model_changes **ret, struct err *err);
 
 /* The same for text in memory. */

@@ -12,6 +12,10 @@ static bool same_server(const struct backend *a, const struct backend *b)
 
 static struct backend *find_server(const struct service *service, const struct backend *like)
 {
+	struct backend *guess = service ? service_backend(service, like->id) : NULL;
+
+	if (guess && same_server(guess, like))
+		return guess; /* as nearly always: models of 10,000 are compared in a millisecond */
 	for (size_t i = 0; service && i < service->backend_count; i++)
 		if (same_server(&service->backends[i], like))
 			return &service->backends[i];
@@ -83,7 +87,8 @@ static void drop(struct buf *dropped, const struct model_change *change, const c
 {
 	char text[ADDR_PORT_TEXT_LEN];
 
-	buf_printf(dropped, "service %s: backend %u %s: %s\n", change->service, change->backend.id,
+	buf_printf(dropped, "service %s: dropped the change of backend %u %s: %s\n",
+		   change->service, change->backend.id,
 		   addr_port_format(&change->backend.address, change->backend.port, text), why);
 }
 
@@ -148,7 +153,7 @@ int model_changes_apply(struct model *model, const struct model_changes *changes
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return buf_failed(dropped) ? -ENOMEM : 0;
 }
 
 /* One service's part of model_carry_over. */
@@ -194,69 +199,132 @@ void model_changes_free(struct model_changes *changes)
 
 /* ---- for people ---- */
 
+static const char *algorithm_name(enum config_algorithm algorithm)
+{
+	static const char *const names[] = { "maglev", "round_robin", "weighted" };
+
+	return names[algorithm];
+}
+
+static void describe_backend(const char *service, const struct backend *was,
+			     const struct backend *now, struct buf *out)
+{
+	char text[ADDR_PORT_TEXT_LEN];
+
+	addr_port_format(&now->address, now->port, text);
+	if (was->weight != now->weight)
+		buf_printf(out, "service %s: backend %u %s: weight %u, was %u\n", service, now->id,
+			   text, now->weight, was->weight);
+	if (was->state != now->state)
+		buf_printf(out, "service %s: backend %u %s: %s, was %s\n", service, now->id, text,
+			   backend_state_name(now->state), backend_state_name(was->state));
+	else if (was->deadline_wall_s != now->deadline_wall_s)
+		buf_printf(out, "service %s: backend %u %s: another deadline\n", service, now->id,
+			   text);
+}
+
 static void describe_backends(const struct service *old, const struct service *new, struct buf *out)
 {
 	char text[ADDR_PORT_TEXT_LEN];
 
-	for (size_t i = 0; i < new->backend_count; i++) {
-		const struct backend *now = &new->backends[i];
-		const struct backend *was = find_server(old, now);
-
-		addr_port_format(&now->address, now->port, text);
-		if (!was)
-			buf_printf(out, "service %s: backend %u %s added, weight %u\n", new->name,
-				   now->id, text, now->weight);
-		else if (was->weight != now->weight)
-			buf_printf(out, "service %s: backend %u %s: weight %u, was %u\n", new->name,
-				   now->id, text, now->weight, was->weight);
-		else if (was->state != now->state)
-			buf_printf(out, "service %s: backend %u %s: %s, was %s\n", new->name,
-				   now->id, text, backend_state_name(now->state),
-				   backend_state_name(was->state));
-	}
 	for (size_t i = 0; i < old->backend_count; i++) {
 		const struct backend *was = &old->backends[i];
 
 		if (!find_server(new, was))
-			buf_printf(out, "service %s: backend %u %s gone\n", new->name, was->id,
+			buf_printf(out, "service %s: backend %u %s gone\n", old->name, was->id,
 				   addr_port_format(&was->address, was->port, text));
+	}
+	for (size_t i = 0; i < new->backend_count; i++) {
+		const struct backend *now = &new->backends[i];
+		const struct backend *was = find_server(old, now);
+
+		if (was) {
+			describe_backend(new->name, was, now, out);
+			continue;
+		}
+		buf_printf(out, "service %s: backend %u %s added, weight %u", new->name, now->id,
+			   addr_port_format(&now->address, now->port, text), now->weight);
+		if (now->state != BACKEND_ACTIVE)
+			buf_printf(out, ", %s", backend_state_name(now->state));
+		buf_append(out, "\n", 1);
 	}
 }
 
-static bool same_list(const void *a, size_t a_count, const void *b, size_t b_count, size_t size)
+/* What of a is not in b, as "service NAME: address ADDRESS WHAT". */
+static void describe_addresses(const struct service *a, const struct service *b, const char *what,
+			       struct buf *out)
 {
-	return a_count == b_count && (!a_count || !memcmp(a, b, a_count * size));
+	char text[ADDR_TEXT_LEN];
+
+	for (size_t i = 0; i < a->address_count; i++) {
+		bool both = false;
+
+		for (size_t k = 0; k < b->address_count; k++)
+			both |= addr_equal(&a->addresses[i], &b->addresses[k]);
+		if (!both)
+			buf_printf(out, "service %s: address %s %s\n", a->name,
+				   addr_format(&a->addresses[i], text), what);
+	}
+}
+
+static void describe_ports(const char *service, const char *protocol, const uint16_t *a,
+			   size_t a_count, const uint16_t *b, size_t b_count, const char *what,
+			   struct buf *out)
+{
+	for (size_t i = 0; i < a_count; i++) {
+		bool both = false;
+
+		for (size_t k = 0; k < b_count; k++)
+			both |= a[i] == b[k];
+		if (!both)
+			buf_printf(out, "service %s: %s port %u %s\n", service, protocol, a[i],
+				   what);
+	}
+}
+
+static void describe_endpoints(const struct service *a, const struct service *b, const char *what,
+			       struct buf *out)
+{
+	describe_addresses(a, b, what, out);
+	describe_ports(a->name, "tcp", a->tcp_ports, a->tcp_port_count, b->tcp_ports,
+		       b->tcp_port_count, what, out);
+	describe_ports(a->name, "udp", a->udp_ports, a->udp_port_count, b->udp_ports,
+		       b->udp_port_count, what, out);
 }
 
 static void describe_service(const struct service *old, const struct service *new, struct buf *out)
 {
-	if (!same_list(old->addresses, old->address_count, new->addresses, new->address_count,
-		       sizeof(*old->addresses)))
-		buf_printf(out, "service %s: %zu addresses, were %zu\n", new->name,
-			   new->address_count, old->address_count);
-	if (!same_list(old->tcp_ports, old->tcp_port_count, new->tcp_ports, new->tcp_port_count,
-		       sizeof(*old->tcp_ports)) ||
-	    !same_list(old->udp_ports, old->udp_port_count, new->udp_ports, new->udp_port_count,
-		       sizeof(*old->udp_ports)))
-		buf_printf(out, "service %s: other ports\n", new->name);
+	describe_endpoints(old, new, "gone", out);
+	describe_endpoints(new, old, "added", out);
 	if (old->nat != new->nat)
-		buf_printf(out, "service %s: nat for new connections\n", new->name);
-	if (old->table_size != new->table_size || old->algorithm != new->algorithm)
-		buf_printf(out, "service %s: slot table of %u\n", new->name, new->table_size);
+		buf_printf(out, "service %s: nat %s for new connections\n", new->name,
+			   new->nat == CONFIG_NAT_FULL ? "full" : "destination");
+	if (old->algorithm != new->algorithm)
+		buf_printf(out, "service %s: algorithm %s, was %s\n", new->name,
+			   algorithm_name(new->algorithm), algorithm_name(old->algorithm));
+	if (old->table_size != new->table_size)
+		buf_printf(out, "service %s: table of %u slots, was %u\n", new->name,
+			   new->table_size, old->table_size);
 	describe_backends(old, new, out);
 }
 
 void model_describe_difference(const struct model *old, const struct model *new, struct buf *out)
 {
-	for (size_t i = 0; i < new->service_count; i++) {
-		const struct service *was = model_service(old, new->services[i].name);
+	static const struct service none;
 
-		if (was)
-			describe_service(was, &new->services[i], out);
-		else
-			buf_printf(out, "service %s added\n", new->services[i].name);
-	}
 	for (size_t i = 0; i < old->service_count; i++)
 		if (!model_service(new, old->services[i].name))
 			buf_printf(out, "service %s gone\n", old->services[i].name);
+	for (size_t i = 0; i < new->service_count; i++) {
+		const struct service *now = &new->services[i];
+		const struct service *was = model_service(old, now->name);
+
+		if (was) {
+			describe_service(was, now, out);
+		} else {
+			buf_printf(out, "service %s added\n", now->name);
+			describe_endpoints(now, &none, "added", out);
+			describe_backends(&none, now, out);
+		}
+	}
 }

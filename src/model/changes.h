@@ -29,8 +29,10 @@ int model_changes_diff(const struct model *configured, const struct model *curre
 /* Appends a copy of change.  For whoever reads changes from a file. */
 int model_changes_add(struct model_changes *changes, const char *service,
 		      enum model_change_kind kind, const struct backend *backend);
-/* Applies what fits; what does not (its service or backend is not configured any more, its id or
- * address is taken) gets a line in dropped.  0 or -ENOMEM. */
+/* Applies what fits; what does not (its service or backend is not configured any more, its address
+ * has become one of this host's) gets a line in dropped.  An added backend whose id is taken by now
+ * gets the lowest free one.  What the API has set wins over what the configuration says by now.  0
+ * or -ENOMEM: model is part-way, of use to nobody. */
 int model_changes_apply(struct model *model, const struct model_changes *changes,
 			struct buf *dropped);
 void model_changes_free(struct model_changes *changes);

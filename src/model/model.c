@@ -111,17 +111,25 @@ static size_t backend_place(const struct service *service, uint32_t id)
 	return first;
 }
 
+struct backend *service_backend(const struct service *service, uint32_t id)
+{
+	size_t at = backend_place(service, id);
+
+	return at < service->backend_count && service->backends[at].id == id
+		       ? &service->backends[at]
+		       : NULL;
+}
+
 struct backend *model_backend(const struct model *model, uint32_t id, struct service **ret_service)
 {
 	for (size_t i = 0; i < model->service_count; i++) {
-		struct service *service = &model->services[i];
-		size_t at = backend_place(service, id);
+		struct backend *backend = service_backend(&model->services[i], id);
 
-		if (at == service->backend_count || service->backends[at].id != id)
+		if (!backend)
 			continue;
 		if (ret_service)
-			*ret_service = service;
-		return &service->backends[at];
+			*ret_service = &model->services[i];
+		return backend;
 	}
 	return NULL;
 }
@@ -145,7 +153,7 @@ const char *backend_state_name(enum backend_state state)
 int backend_state_parse(const char *name, enum backend_state *ret)
 {
 	for (int i = BACKEND_ACTIVE; i <= BACKEND_RESET; i++) {
-		if (strcmp(name, state_names[i]))
+		if (strcmp(name, state_names[i]) != 0)
 			continue;
 		*ret = (enum backend_state)i;
 		return 0;
@@ -277,13 +285,14 @@ int model_backend_add(struct model *model, struct service *service, const struct
 
 void model_backend_remove(struct service *service, uint32_t id)
 {
-	size_t at = backend_place(service, id);
+	struct backend *backend = service_backend(service, id);
+	size_t after;
 
-	if (at == service->backend_count || service->backends[at].id != id)
+	if (!backend)
 		return;
+	after = (size_t)(&service->backends[service->backend_count] - backend) - 1;
+	memmove(backend, backend + 1, after * sizeof(*backend));
 	service->backend_count--;
-	memmove(&service->backends[at], &service->backends[at + 1],
-		(service->backend_count - at) * sizeof(*service->backends));
 }
 
 /* ---- from configuration ---- */

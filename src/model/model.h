@@ -69,6 +69,8 @@ void model_free(struct model *model);
 int model_copy(const struct model *model, struct model **ret);
 
 struct service *model_service(const struct model *model, const char *name);
+/* The backend of service with id; NULL if it has none. */
+struct backend *service_backend(const struct service *service, uint32_t id);
 /* The backend with id and, if ret_service, its service; NULL if there is none. */
 struct backend *model_backend(const struct model *model, uint32_t id, struct service **ret_service);
 /* The lowest id no backend has, from 1. */
@@ -76,7 +78,7 @@ uint32_t model_free_id(const struct model *model);
 /* Adds a copy of backend to service.  -EEXIST: its id, or its address and port within the service,
  * is taken; -EAFNOSUPPORT: no address of the service has its family; -EINVAL: no packet can be sent
  * there, it is an address of this host or of a service, or id or weight is out of range; -ENOMEM.
- * On error model is as it was. */
+ * On error model is as it was.  Pointers to the service's backends do not outlive the call. */
 int model_backend_add(struct model *model, struct service *service, const struct backend *backend,
 		      struct err *err);
 /* The same for one that was configured or accepted before: an implicit service takes it even while

@@ -70,13 +70,10 @@ static int backend_add(void *ctx, const struct backend_request *request, uint32_
 			       request->id);
 	if (service->backend_count == DAEMON_ROOM)
 		return err_set(err, -ENOSPC, "cannot add the backend: the table is full; grow it");
-	at = service->backend_count;
 	*ret_id = request->id ? request->id : model_free_id(&daemon->model);
-	while (at && service->backends[at - 1].id > *ret_id) { /* sorted by id */
-		service->backends[at] = service->backends[at - 1];
-		at--;
-	}
-	service->backend_count++;
+	at = service->backend_count++;
+	for (; at && service->backends[at - 1].id > *ret_id; at--)
+		service->backends[at] = service->backends[at - 1]; /* model.h: sorted by id */
 	service->backends[at] = (struct backend){
 		.id = *ret_id,
 		.address = request->address,

@@ -342,7 +342,13 @@ static void adding_keeps_the_order_and_copies(void **state)
 	assert_int_equal(model_backend_add(model, web, &backend, NULL), 0);
 	assert_int_equal(web->backend_count, 3);
 	assert_int_equal(web->backends[0].id, 3);
-	assert_memory_equal(&web->backends[1], &backend, sizeof(backend));
+	assert_int_equal(web->backends[1].id, 5);
+	assert_true(addr_equal(&web->backends[1].address, &backend.address));
+	assert_int_equal(web->backends[1].port, 80);
+	assert_int_equal(web->backends[1].weight, 9);
+	assert_int_equal(web->backends[1].state, BACKEND_REMOVED);
+	assert_int_equal(web->backends[1].origin, BACKEND_FROM_API);
+	assert_int_equal(web->backends[1].deadline_wall_s, 12);
 	assert_int_equal(web->backends[2].id, 7);
 	assert_int_equal(model_free_id(model), 4);
 	backend.id = 4;
