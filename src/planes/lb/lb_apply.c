@@ -588,7 +588,7 @@ static bool model_serves(const struct model *model, const struct lb_service_key 
 							 : service->udp_port_count;
 
 		for (size_t a = 0; a < service->address_count; a++) {
-			if (memcmp(key->addr, &service->addresses[a], sizeof(key->addr)))
+			if (memcmp(key->addr, &service->addresses[a], sizeof(key->addr)) != 0)
 				continue;
 			for (size_t p = 0; p < count; p++)
 				if (ports[p] == port)

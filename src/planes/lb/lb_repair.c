@@ -75,7 +75,7 @@ void lb_repair_match(struct lb *lb, const struct lb_key6 *key, const struct lb_c
 	memcpy(reply_key.saddr, conn->daddr, sizeof(reply_key.saddr));
 	memcpy(reply_key.daddr, conn->saddr, sizeof(reply_key.daddr));
 	for (size_t i = 0; i < lb->pending_count; i++) {
-		if (memcmp(&lb->pending[i].key, &reply_key, sizeof(reply_key)))
+		if (memcmp(&lb->pending[i].key, &reply_key, sizeof(reply_key)) != 0)
 			continue;
 		reply_of(key, conn, &reply);
 		if (put_reply(lb, &reply_key, &reply, ipv6) == 0)
