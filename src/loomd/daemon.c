@@ -13,8 +13,8 @@
 #include "daemon_internal.h"
 #include "notify.h"
 #include "planes/lb/lb_resolve.h"
-#include "ports.h"
 #include "sys/bpffs.h"
+#include "sys/ports.h"
 #include "sys/privilege.h"
 
 /* Neighbours that nobody sends through are probed this often. */
@@ -181,7 +181,8 @@ static int open_lb(struct daemon *daemon, struct err *err)
 	int r = bpffs_ensure(daemon->pin_dir, err);
 
 	if (r == 0)
-		r = ports_for_nat(options.config, &options.port_first, &options.port_last, err);
+		r = ports_for_nat(options.config->snat_port_first, options.config->snat_port_last,
+				  &options.port_first, &options.port_last, err);
 	if (r == 0)
 		r = lb_open(&daemon->lb, &options, daemon->current, err);
 	if (r == 0)
