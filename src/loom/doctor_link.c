@@ -11,8 +11,6 @@
 
 /* A page less headroom, frame and the kernel's own share, as most drivers have it. */
 #define MTU_NATIVE 3498u
-/* drivers/net/veth.c, veth_xdp_set: counts for the other end. */
-#define MTU_VETH 3500u
 
 static const char *const native_drivers[] = {
 	"atlantic",  "bnxt_en",	      "bonding",   "cpsw",	    "dpaa2-eth",
@@ -114,11 +112,18 @@ static void check_mode(struct doctor *doctor, const struct doctor_link *link)
 	}
 }
 
+/* Of the other end's MTU: a page less headroom, Ethernet header and struct skb_shared_info
+ * (drivers/net/veth.c, veth_xdp_set). */
+static uint32_t veth_limit(void)
+{
+	return (uint32_t)sysconf(_SC_PAGESIZE) - 256 - 14 - 320;
+}
+
 static void check_mtu(struct doctor *doctor, const struct doctor_link *link)
 {
 	const struct config_ebpf *ebpf = &doctor->config->ebpf;
 	bool veth = !strcmp(link->link.kind, "veth");
-	uint32_t limit = veth ? MTU_VETH : MTU_NATIVE;
+	uint32_t limit = veth ? veth_limit() : MTU_NATIVE;
 	uint32_t mtu = link->has_peer ? link->peer.mtu : link->link.mtu;
 	bool fatal = link->has_peer && !ebpf->generic_fallback;
 

@@ -147,6 +147,7 @@ static void name_listener(struct buf *buf, const struct listener *listener)
 struct range {
 	uint16_t first;
 	uint16_t last;
+	uint16_t admin_port;
 	struct buf names;
 	size_t count;
 };
@@ -156,6 +157,9 @@ static void note_in_range(void *ctx, const struct listener *listener)
 	struct range *range = ctx;
 
 	if (listener->port < range->first || listener->port > range->last)
+		return;
+	/* Loom's own, or for check_admin to tell. */
+	if (!listener->udp && listener->port == range->admin_port)
 		return;
 	if (range->count++ < MAX_NAMED)
 		name_listener(&range->names, listener);
@@ -232,7 +236,7 @@ static void report_local_range(struct doctor *doctor, const struct range *range)
 static void check_nat(struct doctor *doctor)
 {
 	const struct config_ebpf *ebpf = &doctor->config->ebpf;
-	struct range range = { 0 };
+	struct range range = { .admin_port = doctor->config->admin.port };
 	struct err err = { 0 };
 
 	if (!doctor_has_nat(doctor->config, CONFIG_NAT_FULL))
