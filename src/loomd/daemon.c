@@ -89,8 +89,7 @@ static void on_netlink(void *ctx, uint32_t events)
 		follow_interfaces(daemon);
 	/* A storm of events takes a tenth of the time at most. */
 	if (kinds)
-		loop_arm_sooner(daemon->resolve_timer,
-				SETTLE_NS + 10 * daemon->resolve_cost_ns);
+		loop_arm_sooner(daemon->resolve_timer, SETTLE_NS + 10 * daemon->resolve_cost_ns);
 }
 
 static void on_lb_event(void *ctx, uint32_t events)

@@ -100,7 +100,6 @@ static int on_event(void *ctx, void *data, size_t size)
 	/* What does not fit is asked for again: the backend sends again. */
 	if (lb->pending_count < LB_MAX_PENDING) {
 		lb->pending[lb->pending_count].key = event->key;
-		lb->pending[lb->pending_count].family = event->family;
 		lb->pending_count++;
 	}
 	return 0;
