@@ -74,13 +74,14 @@ void doctor_find(struct doctor *doctor, enum doctor_severity severity, const cha
 
 void doctor_remedy(struct doctor *doctor, const char *fmt, ...)
 {
-	struct doctor_finding *finding = &doctor->findings[doctor->count - 1];
+	struct doctor_finding *finding;
 	char *text;
 	va_list ap;
 	int n;
 
 	if (doctor->failed)
 		return;
+	finding = &doctor->findings[doctor->count - 1];
 	va_start(ap, fmt);
 	n = vasprintf(&text, fmt, ap);
 	va_end(ap);

@@ -168,6 +168,7 @@ class Whole(Case):
 
     def test_what_is_wrong_has_a_remedy(self):
         self.xdp.update(interface="nosuch", mode="generic")
+        self.lb.sysctl("ipv4/ip_local_port_range", "'1100 65000'")
         self.config["state_dir"] = "/dev/null/x"
         self.ebpf["pin_path"] = str(self.dir)
         for finding in self.findings(code=PROBLEMS):
