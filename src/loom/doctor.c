@@ -114,7 +114,7 @@ static int group_by_subject(struct doctor *doctor)
 		const char *subject = doctor->findings[i].subject;
 
 		for (size_t k = i; k < doctor->count; k++) {
-			if (taken[k] || strcmp(doctor->findings[k].subject, subject))
+			if (taken[k] || strcmp(doctor->findings[k].subject, subject) != 0)
 				continue;
 			sorted[n++] = doctor->findings[k];
 			taken[k] = true;
@@ -148,10 +148,9 @@ static void look_at(struct doctor *doctor, struct doctor_link *link)
 	link->native = is_native(doctor->config, &link->link);
 }
 
-static void run_on_links(struct doctor *doctor, const struct doctor_check *check)
+static void run_on_links(struct doctor *doctor, const struct config_ebpf *ebpf,
+			 const struct doctor_check *check)
 {
-	const struct config_ebpf *ebpf = &doctor->config->ebpf;
-
 	for (size_t i = 0; i < ebpf->interface_count; i++) {
 		struct doctor_link link = { .name = ebpf->interfaces[i] };
 		uint32_t ifindex = if_nametoindex(link.name);
@@ -173,8 +172,8 @@ int doctor_run(struct doctor *doctor, struct err *err)
 			doctor->check = check->name;
 			if (check->run)
 				check->run(doctor);
-			else
-				run_on_links(doctor, check);
+			else if (doctor->config)
+				run_on_links(doctor, &doctor->config->ebpf, check);
 		}
 	}
 	if (doctor->failed || group_by_subject(doctor) < 0)
