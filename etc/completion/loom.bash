@@ -17,14 +17,15 @@ _loom_words() {
 	local common='--instance --socket --url --token-file --json --help --version'
 
 	case "$1" in
-	'') echo "status services backends conns stats reload config help $common" ;;
+	'') echo "status services backends conns stats reload config doctor help $common" ;;
 	status | services | stats) echo "--watch $common" ;;
 	backends) echo "add rm weight drain undrain --watch $common" ;;
 	'backends add') echo "--weight --id --service $common" ;;
 	'backends rm') echo "--deadline --force --wait $common" ;;
 	conns) echo "--client --backend --state --limit --all --watch $common" ;;
 	reload) echo "--reset $common" ;;
-	help) echo 'status services backends conns stats reload config' ;;
+	doctor) echo "--config $common" ;;
+	help) echo 'status services backends conns stats reload config doctor' ;;
 	'help backends') echo 'add rm weight drain undrain' ;;
 	*) echo "$common" ;;
 	esac
@@ -49,7 +50,7 @@ _loom() {
 			[ $((i + 1)) -lt "$cword" ] && _loom_command+=("$word" "${words[i + 1]}")
 			((i++))
 			;;
-		--weight | --id | --service | --deadline | --client | --backend | --state | --limit) ((i++)) ;;
+		--weight | --id | --service | --deadline | --client | --backend | --state | --limit | --config | -c) ((i++)) ;;
 		-*) ;;
 		*)
 			case "$verb" in
@@ -64,7 +65,7 @@ _loom() {
 	done
 
 	case "$prev" in
-	--socket | --token-file)
+	--socket | --token-file | --config | -c)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;

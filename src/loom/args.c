@@ -118,7 +118,7 @@ static int read_option(struct args_reader *in, const struct args_table *tables, 
 		option = find(tables, table_count, arg + 2,
 			      equals ? (size_t)(equals - arg) - 2 : strlen(arg + 2), 0, &target);
 	else if (!arg[2])
-		option = find(tables, table_count, NULL, 0, arg[1], &target);
+		option = find(tables, table_count, "", 0, arg[1], &target);
 	if (!option)
 		return err_set(err, -EINVAL, "cannot read '%s': there is no such option here", arg);
 	if (option->kind == ARGS_FLAG && value)

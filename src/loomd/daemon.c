@@ -14,9 +14,9 @@
 #include "daemon_internal.h"
 #include "notify.h"
 #include "planes/lb/lb_resolve.h"
-#include "ports.h"
 #include "state.h"
 #include "sys/bpffs.h"
+#include "sys/ports.h"
 #include "sys/privilege.h"
 
 /* Neighbours that nobody sends through are probed this often. */
@@ -61,7 +61,10 @@ static void on_resolve(void *ctx)
 {
 	struct daemon *daemon = ctx;
 
+	uint64_t begun = clock_now_ns();
+
 	lb_resolve_all(daemon->lb, daemon->netlink);
+	daemon->resolve_cost_ns = clock_now_ns() - begun;
 	loop_arm(daemon->resolve_timer, RESOLVE_NS);
 }
 
@@ -84,8 +87,9 @@ static void on_netlink(void *ctx, uint32_t events)
 	(void)events;
 	if (kinds & (NETLINK_CHANGED_LINK | NETLINK_CHANGED_ADDR))
 		follow_interfaces(daemon);
+	/* A storm of events takes a tenth of the time at most. */
 	if (kinds)
-		loop_arm(daemon->resolve_timer, SETTLE_NS);
+		loop_arm_sooner(daemon->resolve_timer, SETTLE_NS + 10 * daemon->resolve_cost_ns);
 }
 
 static void on_lb_event(void *ctx, uint32_t events)
@@ -183,7 +187,8 @@ static int open_lb(struct daemon *daemon, struct err *err)
 	int r = bpffs_ensure(daemon->pin_dir, err);
 
 	if (r == 0)
-		r = ports_for_nat(options.config, &options.port_first, &options.port_last, err);
+		r = ports_for_nat(options.config->snat_port_first, options.config->snat_port_last,
+				  &options.port_first, &options.port_last, err);
 	if (r == 0)
 		r = lb_open(&daemon->lb, &options, daemon->current, err);
 	if (r == 0)

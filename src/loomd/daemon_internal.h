@@ -38,9 +38,10 @@ struct daemon {
 	struct leaving *leaving; /* owned */
 	size_t leaving_count;
 
-	int lock_fd;  /* owned; held while this daemon owns the instance */
-	bool detach;  /* on close */
-	bool serving; /* the data path stands */
+	int lock_fd;		  /* owned; held while this daemon owns the instance */
+	bool detach;		  /* on close */
+	bool serving;		  /* the data path stands */
+	uint64_t resolve_cost_ns; /* of the last pass over all backends */
 	uint64_t started_ns;
 	uint64_t reloads_ok;
 	uint64_t reloads_failed;

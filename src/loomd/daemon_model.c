@@ -252,13 +252,14 @@ int daemon_load_model(struct daemon *daemon, struct err *err)
 /* What cannot change while running is said, not done. */
 static void report_fixed(const struct config *old, const struct config *new, struct buf *report)
 {
-	if (strcmp(old->instance, new->instance) || strcmp(old->state_dir, new->state_dir) ||
-	    strcmp(old->ebpf.pin_path, new->ebpf.pin_path))
+	if (strcmp(old->instance, new->instance) != 0 ||
+	    strcmp(old->state_dir, new->state_dir) != 0 ||
+	    strcmp(old->ebpf.pin_path, new->ebpf.pin_path) != 0)
 		buf_printf(report, "instance, state_dir, pin_path: after a restart\n");
 	if (old->admin.port != new->admin.port ||
 	    !addr_equal(&old->admin.listen, &new->admin.listen) ||
 	    strcmp(old->admin.socket ? old->admin.socket : "",
-		   new->admin.socket ? new->admin.socket : ""))
+		   new->admin.socket ? new->admin.socket : "") != 0)
 		buf_printf(report, "admin.listen, admin.socket: after a restart\n");
 	if (old->ebpf.max_connections != new->ebpf.max_connections ||
 	    old->ebpf.max_backends != new->ebpf.max_backends ||

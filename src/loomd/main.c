@@ -161,7 +161,7 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(verb, "schema"))
 		return cmd_schema();
-	if (strcmp(verb, "run") && strcmp(verb, "check") && strcmp(verb, "detach"))
+	if (strcmp(verb, "run") != 0 && strcmp(verb, "check") != 0 && strcmp(verb, "detach") != 0)
 		return usage();
 	if (parse_arguments(argc - 1, argv + 1, &args) < 0)
 		usage();

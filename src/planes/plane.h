@@ -1,21 +1,16 @@
 /* plane.h - what every data plane is, seen from the daemon.
  * Layer: planes.  Threads: control thread.
  *
- * A plane has six verbs, spelled PLANE_open, PLANE_apply, PLANE_collect, PLANE_drain,
- *PLANE_hand_over and PLANE_close: open		load or take over what is pinned; packets are served
- *as the last apply left it
- *	apply		make the kernel equal the model; a failure leaves the previous state serving
- *	collect		read counters into a snapshot
- *	drain		stop new work, let established work end
- *	hand_over	let go of everything without disturbing packets: the next daemon takes over
- *	close		detach and remove everything
- */
+ * PLANE_open loads or takes over what is pinned; PLANE_apply makes the kernel equal the model, and
+ * a failure leaves the previous state serving; PLANE_snapshot_take reads counters; draining is a
+ * state of the model; PLANE_close lets go, as told below.  Events from the kernel come by a
+ * descriptor that PLANE_events_open names. */
 #ifndef LOOM_PLANE_H
 #define LOOM_PLANE_H
 
 /* What happens to the data path when the daemon lets go of a plane. */
 enum plane_exit {
-	PLANE_KEEP,   /* stays attached and pinned */
+	PLANE_KEEP,   /* stays attached and pinned: the next daemon takes over */
 	PLANE_DETACH, /* gone without a trace */
 };
 

@@ -130,6 +130,14 @@ void loop_arm(struct loop_timer *timer, uint64_t delay_ns)
 	timer->due_ns = clock_now_ns() + delay_ns;
 }
 
+void loop_arm_sooner(struct loop_timer *timer, uint64_t delay_ns)
+{
+	uint64_t due = clock_now_ns() + delay_ns;
+
+	if (!timer->due_ns || timer->due_ns > due)
+		timer->due_ns = due;
+}
+
 void loop_disarm(struct loop_timer *timer)
 {
 	timer->due_ns = 0;

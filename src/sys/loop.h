@@ -29,6 +29,8 @@ int loop_add_timer(struct loop *loop, loop_timer_fn fn, void *ctx, struct loop_t
 /* Fires once after delay_ns (0: as soon as the loop comes round), replacing what was armed before.
  */
 void loop_arm(struct loop_timer *timer, uint64_t delay_ns);
+/* The same, unless it fires sooner already. */
+void loop_arm_sooner(struct loop_timer *timer, uint64_t delay_ns);
 void loop_disarm(struct loop_timer *timer);
 
 /* Blocks the signals for the process and hands them to fn. */

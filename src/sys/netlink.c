@@ -236,17 +236,43 @@ static void parse_link_info(const struct nlattr *info, struct netlink_link *link
 		parse_vlan(data, link);
 }
 
+static void parse_xdp(const struct nlattr *xdp, struct netlink_link *link)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, xdp)
+	{
+		if (attr_type(attr) == IFLA_XDP_ATTACHED && mnl_attr_get_payload_len(attr) == 1)
+			link->xdp_attached = mnl_attr_get_u8(attr);
+		else if (attr_type(attr) == IFLA_XDP_PROG_ID && mnl_attr_get_payload_len(attr) == 4)
+			link->xdp_program = mnl_attr_get_u32(attr);
+	}
+}
+
+/* A veth's IFLA_LINK is its peer, in another namespace if IFLA_LINK_NETNSID says so. */
+static void set_lower(struct netlink_link *link, uint32_t lower)
+{
+	if (!strcmp(link->kind, "vlan"))
+		link->parent = lower;
+	else if (!strcmp(link->kind, "veth"))
+		link->peer = lower;
+}
+
 static int parse_link(const struct nlmsghdr *message, void *data)
 {
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
 	struct netlink_link *link = data;
 	const struct nlattr *attr;
-	uint32_t parent = 0;
+	uint32_t lower = 0;
 
 	if (message->nlmsg_type != RTM_NEWLINK)
 		return MNL_CB_OK;
+	memset(link, 0, sizeof(*link));
+	link->peer_nsid = -1;
 	link->ifindex = (uint32_t)info->ifi_index;
 	link->up = (info->ifi_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING);
+	link->admin_up = info->ifi_flags & IFF_UP;
+	link->loopback = info->ifi_flags & IFF_LOOPBACK;
 	mnl_attr_for_each(attr, message, sizeof(*info))
 	{
 		switch (attr_type(attr)) {
@@ -262,7 +288,18 @@ static int parse_link(const struct nlmsghdr *message, void *data)
 			break;
 		case IFLA_LINK:
 			if (mnl_attr_get_payload_len(attr) == 4)
-				parent = mnl_attr_get_u32(attr);
+				lower = mnl_attr_get_u32(attr);
+			break;
+		case IFLA_LINK_NETNSID:
+			if (mnl_attr_get_payload_len(attr) == 4)
+				link->peer_nsid = (int32_t)mnl_attr_get_u32(attr);
+			break;
+		case IFLA_NUM_RX_QUEUES:
+			if (mnl_attr_get_payload_len(attr) == 4)
+				link->rx_queues = mnl_attr_get_u32(attr);
+			break;
+		case IFLA_XDP:
+			parse_xdp(attr, link);
 			break;
 		case IFLA_LINKINFO:
 			parse_link_info(attr, link);
@@ -271,9 +308,7 @@ static int parse_link(const struct nlmsghdr *message, void *data)
 			break;
 		}
 	}
-	/* A veth's IFLA_LINK is its peer, in another namespace perhaps. */
-	if (!strcmp(link->kind, "vlan"))
-		link->parent = parent;
+	set_lower(link, lower);
 	return MNL_CB_OK;
 }
 
@@ -285,6 +320,51 @@ int netlink_link_get(struct netlink *netlink, uint32_t ifindex, struct netlink_l
 	info->ifi_index = (int)ifindex;
 	memset(ret, 0, sizeof(*ret));
 	return transact(netlink, message, parse_link, ret);
+}
+
+int netlink_peer_get(struct netlink *netlink, const struct netlink_link *link,
+		     struct netlink_link *ret)
+{
+	struct nlmsghdr *message;
+	struct ifinfomsg *info;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	if (!link->peer)
+		return -ENODATA;
+	message = begin(netlink, RTM_GETLINK, 0);
+	info = mnl_nlmsg_put_extra_header(message, sizeof(*info));
+	info->ifi_index = (int)link->peer;
+	if (link->peer_nsid >= 0)
+		mnl_attr_put_u32(message, IFLA_TARGET_NETNSID, (uint32_t)link->peer_nsid);
+	r = transact(netlink, message, parse_link, ret);
+	return r == -EPERM || r == -ENODEV || r == -EACCES || r == -EINVAL ? -ENODATA : r;
+}
+
+struct link_dump {
+	netlink_link_fn fn;
+	void *ctx;
+};
+
+static int parse_dumped_link(const struct nlmsghdr *message, void *data)
+{
+	const struct link_dump *dump = data;
+	struct netlink_link link;
+
+	if (message->nlmsg_type == RTM_NEWLINK) {
+		parse_link(message, &link);
+		dump->fn(dump->ctx, &link);
+	}
+	return MNL_CB_OK;
+}
+
+int netlink_links(struct netlink *netlink, netlink_link_fn fn, void *ctx)
+{
+	struct nlmsghdr *message = begin(netlink, RTM_GETLINK, NLM_F_DUMP);
+	struct link_dump dump = { fn, ctx };
+
+	mnl_nlmsg_put_extra_header(message, sizeof(struct ifinfomsg));
+	return transact(netlink, message, parse_dumped_link, &dump);
 }
 
 /* ---- addresses ---- */

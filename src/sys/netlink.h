@@ -23,15 +23,27 @@ struct netlink_link {
 	char name[IFNAMSIZ];
 	uint8_t mac[6];
 	bool has_mac;
-	bool up; /* administratively and with carrier */
+	bool up;       /* administratively and with carrier */
+	bool admin_up; /* administratively */
 	uint32_t mtu;
 	uint32_t parent;  /* of a VLAN interface; 0 otherwise */
 	uint16_t vlan_id; /* of a VLAN interface */
 	bool vlan_ad;	  /* 802.1ad */
 	char kind[16];	  /* "veth", "vlan", ...; "" for hardware */
+	bool loopback;
+	uint32_t peer;	   /* of a veth: its other end; 0: unknown */
+	int32_t peer_nsid; /* the namespace peer is in, as this one calls it; -1: this one */
+	uint32_t rx_queues;
+	uint8_t xdp_attached; /* XDP_ATTACHED_* */
+	uint32_t xdp_program; /* id; 0: none, or several */
 };
 
 int netlink_link_get(struct netlink *netlink, uint32_t ifindex, struct netlink_link *ret);
+/* A veth's other end, in whichever namespace.  -ENODATA: link has none, or not one we may see. */
+int netlink_peer_get(struct netlink *netlink, const struct netlink_link *link,
+		     struct netlink_link *ret);
+typedef void (*netlink_link_fn)(void *ctx, const struct netlink_link *link);
+int netlink_links(struct netlink *netlink, netlink_link_fn fn, void *ctx);
 
 struct netlink_addr {
 	struct addr addr;

@@ -158,18 +158,6 @@ bool lb_adopted(const struct lb *lb)
 	return lb->adopted;
 }
 
-void lb_for_each_backend(const struct lb *lb, lb_backend_fn fn, void *ctx)
-{
-	for (uint32_t row = 1; row < lb->row_count; row++) {
-		struct addr address;
-
-		if (!lb->rows[row].used)
-			continue;
-		memcpy(&address, lb->rows[row].kernel.addr, sizeof(address));
-		fn(ctx, row, &address);
-	}
-}
-
 static void remove_pins(const char *pin_dir)
 {
 	char path[256];

@@ -69,10 +69,6 @@ struct lb_next_hop {
 	struct addr source; /* the address this host prefers towards the backend; any: unknown */
 };
 
-/* Calls back for each backend in use. */
-typedef void (*lb_backend_fn)(void *ctx, uint32_t row, const struct addr *address);
-void lb_for_each_backend(const struct lb *lb, lb_backend_fn fn, void *ctx);
-
 /* Writes a next hop; established flows notice at their next packet.  0 or the kernel's error. */
 int lb_set_next_hop(struct lb *lb, uint32_t row, const struct lb_next_hop *hop, struct err *err);
 

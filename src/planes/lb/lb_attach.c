@@ -171,7 +171,7 @@ static int detach_others(const char *pin_dir, const struct config_ebpf *config)
 		char path[512];
 		int fd;
 
-		if (strncmp(entry->d_name, LINK_PREFIX, strlen(LINK_PREFIX)))
+		if (strncmp(entry->d_name, LINK_PREFIX, strlen(LINK_PREFIX)) != 0)
 			continue;
 		if (config && is_configured(config, entry->d_name))
 			continue;

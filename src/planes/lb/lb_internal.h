@@ -54,7 +54,6 @@ struct lb_link {
 
 struct lb_pending {
 	struct lb_key6 key;
-	uint32_t family;
 };
 
 #define LB_MAX_PENDING 256

@@ -75,7 +75,7 @@ void lb_repair_match(struct lb *lb, const struct lb_key6 *key, const struct lb_c
 	memcpy(reply_key.saddr, conn->daddr, sizeof(reply_key.saddr));
 	memcpy(reply_key.daddr, conn->saddr, sizeof(reply_key.daddr));
 	for (size_t i = 0; i < lb->pending_count; i++) {
-		if (memcmp(&lb->pending[i].key, &reply_key, sizeof(reply_key)))
+		if (memcmp(&lb->pending[i].key, &reply_key, sizeof(reply_key)) != 0)
 			continue;
 		reply_of(key, conn, &reply);
 		if (put_reply(lb, &reply_key, &reply, ipv6) == 0)
@@ -100,7 +100,6 @@ static int on_event(void *ctx, void *data, size_t size)
 	/* What does not fit is asked for again: the backend sends again. */
 	if (lb->pending_count < LB_MAX_PENDING) {
 		lb->pending[lb->pending_count].key = event->key;
-		lb->pending[lb->pending_count].family = event->family;
 		lb->pending_count++;
 	}
 	return 0;

@@ -156,7 +156,7 @@ static int collect_backends(struct lb *lb, struct lb_snapshot *s, int cpus)
 		r = -ENOMEM;
 	/* Row 0 holds what removed backends counted. */
 	for (uint32_t row = 0; r == 0 && row < lb->row_count; row++) {
-		struct lb_backend_count sum;
+		struct lb_backend_count sum = { 0 };
 
 		if (row && !lb->rows[row].used)
 			continue;

@@ -25,7 +25,7 @@ int ports_beside(uint32_t low, uint32_t high, uint16_t *ret_first, uint16_t *ret
 	return 0;
 }
 
-int ports_for_nat(const struct config_ebpf *config, uint16_t *ret_first, uint16_t *ret_last,
+int ports_for_nat(uint16_t first, uint16_t last, uint16_t *ret_first, uint16_t *ret_last,
 		  struct err *err)
 {
 	static const char path[] = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -34,9 +34,9 @@ int ports_for_nat(const struct config_ebpf *config, uint16_t *ret_first, uint16_
 	FILE *file;
 	int n;
 
-	if (config->snat_port_first) {
-		*ret_first = config->snat_port_first;
-		*ret_last = config->snat_port_last;
+	if (first) {
+		*ret_first = first;
+		*ret_last = last;
 		return 0;
 	}
 	file = fopen(path, "re");

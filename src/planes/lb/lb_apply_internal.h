@@ -1,0 +1,47 @@
+/* lb_apply_internal.h - the parts of lb_apply.c that have files of their own.
+ * Layer: planes.
+ *
+ * Each writes one kind of row and returns 0 or -errno with a sentence in err.  What is there
+ * already is not written again; *changed is set when established flows must notice. */
+#ifndef LOOM_LB_APPLY_INTERNAL_H
+#define LOOM_LB_APPLY_INTERNAL_H
+
+#include "lb_internal.h"
+
+static inline bool apply_is_v6(const struct addr *addr)
+{
+	return !addr_is_v4(addr);
+}
+
+/* bpf_map_update_elem with a sentence. */
+int apply_put(struct lb *lb, enum lb_map map, const void *key, const void *value, const char *what,
+	      struct err *err);
+
+/* lb_apply_rows.c: backends and the addresses NAT sends from. */
+int apply_backend(struct lb *lb, const struct backend *backend, uint32_t table, bool *changed,
+		  uint32_t *ret_row, struct err *err);
+int apply_write_row(struct lb *lb, uint32_t row, const struct lb_backend *kernel, bool *changed,
+		    struct err *err);
+int apply_fill_sources(struct lb *lb, const struct lb_next_hop *hop, bool ipv6,
+		       struct lb_backend *kernel, struct err *err);
+int apply_reals(struct lb *lb, uint32_t row, const struct service *service, struct err *err);
+void apply_remove_reals(struct lb *lb, uint32_t row);
+int apply_retire_row(struct lb *lb, uint32_t row, bool *changed, struct err *err);
+
+/* lb_apply_tables.c: slot tables. */
+int apply_table_row(struct lb *lb, const struct service *service, bool ipv6, struct err *err);
+int apply_table(struct lb *lb, uint32_t row, const struct service *service,
+		const uint32_t *backend_rows, struct err *err);
+void apply_release_tables(struct lb *lb, const struct model *model);
+
+/* lb_apply_services.c: addresses, ports and the port sets. */
+void apply_service_key(const struct addr *address, uint16_t port, uint8_t proto,
+		       struct lb_service_key *key);
+int apply_service_ports(struct lb *lb, const struct service *service, const uint16_t *ports,
+			size_t count, uint8_t proto, const int tables[2], struct err *err);
+int apply_vips(struct lb *lb, const struct service *service, bool ipv6, uint32_t table,
+	       struct err *err);
+int apply_ports(struct lb *lb, const struct model *model, struct err *err);
+int apply_remove_services(struct lb *lb, const struct model *model, struct err *err);
+
+#endif

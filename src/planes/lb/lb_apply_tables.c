@@ -1,0 +1,158 @@
+/* Slot tables: built by the model's functions, swapped in one step. */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "lb_apply_internal.h"
+#include "model/slot_table.h"
+
+/* The table row that a running instance already uses for this service, by one of its addresses. */
+static int adopted_table(struct lb *lb, const struct service *service, bool ipv6)
+{
+	uint8_t proto = service->tcp_port_count ? IPPROTO_TCP : IPPROTO_UDP;
+	uint16_t port = service->tcp_port_count	  ? service->tcp_ports[0]
+			: service->udp_port_count ? service->udp_ports[0]
+						  : 0;
+
+	for (size_t i = 0; i < service->address_count; i++) {
+		struct lb_service_key key;
+		struct lb_service value;
+
+		if (apply_is_v6(&service->addresses[i]) != ipv6)
+			continue;
+		apply_service_key(&service->addresses[i], port, proto, &key);
+		if (bpf_map_lookup_elem(lb->maps[LB_MAP_SERVICES], &key, &value) == 0 &&
+		    value.table < LB_MAX_SERVICES && !lb->tables[value.table].name)
+			return (int)value.table;
+	}
+	return -1;
+}
+
+/* The row of lb_tables for one family of service. */
+int apply_table_row(struct lb *lb, const struct service *service, bool ipv6, struct err *err)
+{
+	int row = -1;
+
+	for (int i = 0; i < LB_MAX_SERVICES; i++)
+		if (lb->tables[i].name && lb->tables[i].ipv6 == ipv6 &&
+		    !strcmp(lb->tables[i].name, service->name))
+			return i;
+	if (lb->adopted)
+		row = adopted_table(lb, service, ipv6);
+	for (int i = 0; row < 0 && i < LB_MAX_SERVICES; i++)
+		if (!lb->tables[i].name)
+			row = i;
+	if (row < 0)
+		return err_set(err, -ENOSPC,
+			       "cannot add service %s: at most %d address families of services",
+			       service->name, LB_MAX_SERVICES);
+	lb->tables[row].name = strdup(service->name);
+	if (!lb->tables[row].name)
+		return err_set(err, -ENOMEM, "cannot add service %s: out of memory", service->name);
+	lb->tables[row].ipv6 = ipv6;
+	lb->tables[row].signature = 0;
+	return row;
+}
+
+static int swap_table(struct lb *lb, uint32_t row, uint32_t *slots, uint32_t size, struct err *err)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_INNER_MAP);
+	uint32_t *keys = malloc(size * sizeof(*keys));
+	__u32 count = size;
+	int fd = -1;
+	int r;
+
+	if (!keys)
+		return err_set(err, -ENOMEM, "cannot fill a slot table: out of memory");
+	for (uint32_t i = 0; i < size; i++)
+		keys[i] = i;
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "lb_slots", sizeof(__u32), sizeof(__u32), size,
+			    &opts);
+	if (fd < 0) {
+		r = err_set(err, -errno, "cannot create a slot table of %u: %s", size,
+			    strerror(errno));
+		goto out;
+	}
+	if (bpf_map_update_batch(fd, keys, slots, &count, NULL) < 0) {
+		r = err_set(err, -errno, "cannot fill a slot table: %s", strerror(errno));
+		goto out;
+	}
+	r = apply_put(lb, LB_MAP_TABLES, &row, &fd, "a slot table", err);
+out:
+	if (fd >= 0)
+		close(fd);
+	free(keys);
+	return r;
+}
+
+static uint64_t backend_identity(const struct backend *backend)
+{
+	return hash_bytes(&backend->address, sizeof(backend->address), backend->port);
+}
+
+/* Builds and swaps the table if what it is made of has changed. */
+int apply_table(struct lb *lb, uint32_t row, const struct service *service,
+		const uint32_t *backend_rows, struct err *err)
+{
+	struct slot_weight *weights = calloc(service->backend_count + 1, sizeof(*weights));
+	struct lb_table *table = &lb->tables[row];
+	uint32_t *slots = NULL;
+	uint64_t signature;
+	size_t count = 0;
+	int r = -ENOMEM;
+
+	if (!weights)
+		goto out;
+	for (size_t i = 0; i < service->backend_count; i++) {
+		const struct backend *backend = &service->backends[i];
+
+		if (backend->state != BACKEND_ACTIVE || !backend->weight ||
+		    apply_is_v6(&backend->address) != table->ipv6)
+			continue;
+		weights[count++] = (struct slot_weight){
+			.identity = backend_identity(backend),
+			.value = backend_rows[i],
+			.weight = backend->weight,
+		};
+	}
+	signature = hash_bytes(weights, count * sizeof(*weights), service->table_size) | 1;
+	if (signature == table->signature) {
+		r = 0;
+		goto out;
+	}
+	slots = calloc(service->table_size, sizeof(*slots));
+	if (!slots)
+		goto out;
+	r = slot_table_maglev(weights, count, slots, service->table_size);
+	if (r < 0)
+		goto out;
+	r = swap_table(lb, row, slots, service->table_size, err);
+	if (r < 0)
+		goto done;
+	table->signature = signature;
+	table->size = service->table_size;
+out:
+	if (r < 0)
+		err_set(err, r, "cannot build the slot table of service %s: %s", service->name,
+			strerror(-r));
+done:
+	free(slots);
+	free(weights);
+	return r;
+}
+
+void apply_release_tables(struct lb *lb, const struct model *model)
+{
+	for (__u32 row = 0; row < LB_MAX_SERVICES; row++) {
+		if (!lb->tables[row].name || model_service(model, lb->tables[row].name))
+			continue;
+		bpf_map_delete_elem(lb->maps[LB_MAP_TABLES], &row);
+		free(lb->tables[row].name);
+		memset(&lb->tables[row], 0, sizeof(lb->tables[row]));
+	}
+}
