@@ -204,6 +204,30 @@ static void a_timer_fires_once_and_not_before_its_time(void **state)
 	loop_free(loop);
 }
 
+static void arming_sooner_never_means_later(void **state)
+{
+	static const struct {
+		uint64_t armed_ms, sooner_ms, fires_ms; /* armed 0: not at all */
+	} rows[] = { { 0, 3, 3 }, { 2, 60000, 2 }, { 60000, 2, 2 } };
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct loop *loop = open_loop();
+		struct actor actor = { .loop = loop, .stop_after = 1 };
+		uint64_t start = clock_now_ns();
+		uint64_t took;
+
+		assert_int_equal(loop_add_timer(loop, on_timer, &actor, &actor.timer), 0);
+		if (rows[i].armed_ms)
+			loop_arm(actor.timer, rows[i].armed_ms * NSEC_PER_MSEC);
+		loop_arm_sooner(actor.timer, rows[i].sooner_ms * NSEC_PER_MSEC);
+		assert_int_equal(loop_run(loop), 0);
+		took = clock_now_ns() - start;
+		assert_true(took >= rows[i].fires_ms * NSEC_PER_MSEC);
+		assert_true(took < 30 * NSEC_PER_SEC);
+		loop_free(loop);
+	}
+}
+
 /* Each disarms the other; both are due in one round. */
 static void a_timer_disarmed_by_another_of_its_round_does_not_fire(void **state)
 {
@@ -285,6 +309,7 @@ int main(void)
 		cmocka_unit_test(stopping_leaves_what_is_ready_for_the_next_run),
 		cmocka_unit_test(what_cannot_be_watched_is_refused),
 		cmocka_unit_test(a_timer_fires_once_and_not_before_its_time),
+		cmocka_unit_test(arming_sooner_never_means_later),
 		cmocka_unit_test(a_timer_disarmed_by_another_of_its_round_does_not_fire),
 		cmocka_unit_test(a_timer_that_is_always_due_starves_no_descriptor),
 		cmocka_unit_test(signals_come_by_the_loop_also_those_from_before_it_ran),

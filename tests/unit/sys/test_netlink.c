@@ -1,5 +1,8 @@
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -65,6 +68,89 @@ static void a_veth_has_no_parent(void **state)
 	assert_int_equal(link_named("near").parent, 0);
 }
 
+static void a_veth_names_its_peer_in_the_other_namespace(void **state)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 2 };
+	struct netlink_link near = link_named("near");
+	struct netlink_link peer;
+
+	assert_int_equal(netlink_peer_get(netlink, &near, &peer), 0);
+	assert_string_equal(peer.name, "far");
+	assert_memory_equal(peer.mac, mac, sizeof(mac));
+	assert_true(near.peer_nsid >= 0);
+}
+
+static void a_veth_names_its_peer_in_this_namespace(void **state)
+{
+	struct netlink_link one;
+	struct netlink_link peer;
+
+	lab_here("ip link add one type veth peer name two");
+	one = link_named("one");
+	assert_int_equal(one.peer_nsid, -1);
+	assert_int_equal(netlink_peer_get(netlink, &one, &peer), 0);
+	assert_string_equal(peer.name, "two");
+}
+
+static void what_is_no_veth_has_no_peer(void **state)
+{
+	struct netlink_link lo = link_named("lo");
+	struct netlink_link peer;
+
+	assert_true(lo.loopback);
+	assert_int_equal(netlink_peer_get(netlink, &lo, &peer), -ENODATA);
+}
+
+static void count_link(void *ctx, const struct netlink_link *link)
+{
+	int *times = ctx;
+
+	times[0] += !strcmp(link->name, "near");
+	times[1] += !strcmp(link->name, "lo");
+	times[2] += !strcmp(link->name, "far");
+}
+
+static void the_links_of_this_namespace_are_told_once_each(void **state)
+{
+	int times[3] = { 0 };
+
+	assert_int_equal(netlink_links(netlink, count_link, times), 0);
+	assert_int_equal(times[0], 1);
+	assert_int_equal(times[1], 1);
+	assert_int_equal(times[2], 0);
+}
+
+static void a_link_tells_of_an_attached_program(void **state)
+{
+	static const struct {
+		uint32_t flags;
+		uint8_t told;
+	} rows[] = { { XDP_FLAGS_SKB_MODE, XDP_ATTACHED_SKB },
+		     { XDP_FLAGS_DRV_MODE, XDP_ATTACHED_DRV } };
+	/* return XDP_PASS; */
+	const struct bpf_insn pass[] = { { .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = XDP_PASS },
+					 { .code = BPF_JMP | BPF_EXIT } };
+	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "loom_sys", "GPL", pass, 2, NULL);
+	int ifindex = (int)if_nametoindex("near");
+	struct bpf_prog_info info = { 0 };
+	uint32_t size = sizeof(info);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &size), 0);
+	assert_int_equal(link_named("near").xdp_attached, XDP_ATTACHED_NONE);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct netlink_link link;
+
+		assert_int_equal(bpf_xdp_attach(ifindex, fd, rows[i].flags, NULL), 0);
+		link = link_named("near");
+		assert_int_equal(link.xdp_attached, rows[i].told);
+		assert_int_equal(link.xdp_program, info.id);
+		assert_int_equal(bpf_xdp_detach(ifindex, rows[i].flags, NULL), 0);
+	}
+	assert_int_equal(link_named("near").xdp_program, 0);
+	close(fd);
+}
+
 static void a_vlan_tells_its_parent_tag_and_protocol(void **state)
 {
 	struct netlink_link outer, inner;
@@ -87,10 +173,12 @@ static void a_link_is_up_only_with_a_carrier(void **state)
 {
 	lab_there("ip link set far down");
 	assert_false(link_named("near").up);
+	assert_true(link_named("near").admin_up);
 	lab_there("ip link set far up");
 	assert_true(link_named("near").up);
 	lab_here("ip link set near down");
 	assert_false(link_named("near").up);
+	assert_false(link_named("near").admin_up);
 }
 
 static void a_link_that_is_not_there_is_an_error(void **state)
@@ -424,6 +512,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(a_link_tells_its_address_mtu_and_kind),
 		CASE(a_veth_has_no_parent),
+		CASE(a_veth_names_its_peer_in_the_other_namespace),
+		CASE(a_veth_names_its_peer_in_this_namespace),
+		CASE(what_is_no_veth_has_no_peer),
+		CASE(the_links_of_this_namespace_are_told_once_each),
+		CASE(a_link_tells_of_an_attached_program),
 		CASE(a_vlan_tells_its_parent_tag_and_protocol),
 		CASE(a_link_is_up_only_with_a_carrier),
 		CASE(a_link_that_is_not_there_is_an_error),
