@@ -56,6 +56,11 @@ void lab_there(const char *fmt, ...)
 	va_end(args);
 }
 
+/* A new interface then is quiet at once: nothing of its own comes a second later. */
+#define QUIET                                            \
+	"sysctl -qw net.ipv6.conf.default.accept_dad=0 " \
+	"net.ipv6.conf.default.router_solicitations=0"
+
 static int current(void)
 {
 	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -70,6 +75,8 @@ void lab_open(void)
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
 	there = current();
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	lab_here(QUIET);
+	lab_there(QUIET);
 	lab_here("ip link set lo up");
 	lab_here("ip link add near address " LAB_NEAR_MAC
 		 " type veth peer name far address " LAB_FAR_MAC);

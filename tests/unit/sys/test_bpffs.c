@@ -21,8 +21,18 @@
 #include "lab.h"
 #include "sys/bpffs.h"
 
-#define ROOT	  "/sys/fs/bpf"
-#define ELSEWHERE "/tmp/loom-sys-bpffs" /* a tmpfs of this test's namespace */
+#define ROOT "/sys/fs/bpf"
+
+/* A tmpfs of this program's namespace; the directory below it is this run's alone. */
+static char elsewhere[] = "/tmp/loom-sys-XXXXXX";
+
+static const char *below(const char *name)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", elsewhere, name);
+	return path;
+}
 
 static bool on_bpffs(const char *path)
 {
@@ -38,15 +48,13 @@ static int open_all(void **state)
 	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
 	while (on_bpffs(ROOT))
 		assert_int_equal(umount2(ROOT, MNT_DETACH), 0);
-	assert_true(mkdir(ELSEWHERE, 0700) == 0 || errno == EEXIST);
-	assert_int_equal(mount("none", ELSEWHERE, "tmpfs", 0, NULL), 0);
+	assert_int_equal(mount("none", elsewhere, "tmpfs", 0, NULL), 0);
 	return 0;
 }
 
 static int close_all(void **state)
 {
-	assert_int_equal(umount2(ELSEWHERE, MNT_DETACH), 0);
-	assert_int_equal(rmdir(ELSEWHERE), 0);
+	assert_int_equal(umount2(elsewhere, MNT_DETACH), 0);
 	while (on_bpffs(ROOT))
 		assert_int_equal(umount2(ROOT, MNT_DETACH), 0);
 	return 0;
@@ -81,21 +89,21 @@ static void the_mount_point_itself_will_do(void **state)
 
 static void a_filesystem_elsewhere_will_do(void **state)
 {
-	assert_int_equal(mkdir(ELSEWHERE "/bpf", 0700), 0);
-	assert_int_equal(mount("bpf", ELSEWHERE "/bpf", "bpf", 0, "mode=0700"), 0);
-	check_made(ELSEWHERE "/bpf/loom/one");
+	assert_int_equal(mkdir(below("bpf"), 0700), 0);
+	assert_int_equal(mount("bpf", below("bpf"), "bpf", 0, "mode=0700"), 0);
+	check_made(below("bpf/loom/one"));
 	assert_false(on_bpffs(ROOT));
-	assert_int_equal(umount(ELSEWHERE "/bpf"), 0);
+	assert_int_equal(umount(below("bpf")), 0);
 }
 
 static void another_filesystem_is_refused_and_left_as_it_was(void **state)
 {
 	struct err err = { 0 };
 
-	assert_int_equal(bpffs_ensure(ELSEWHERE "/loom/one", &err), -EINVAL);
-	assert_non_null(strstr(err.text, ELSEWHERE "/loom/one"));
+	assert_int_equal(bpffs_ensure(below("loom/one"), &err), -EINVAL);
+	assert_non_null(strstr(err.text, below("loom/one")));
 	assert_non_null(strstr(err.text, "mount -t bpf"));
-	assert_int_equal(access(ELSEWHERE "/loom", F_OK), -1);
+	assert_int_equal(access(below("loom"), F_OK), -1);
 }
 
 static void what_cannot_be_a_directory_is_an_error(void **state)
@@ -140,6 +148,16 @@ static void without_the_power_to_mount_the_next_step_is_told(void **state)
 	assert_false(on_bpffs(ROOT));
 }
 
+static int make_directory(void **state)
+{
+	return mkdtemp(elsewhere) ? 0 : -1;
+}
+
+static int remove_directory(void **state)
+{
+	return rmdir(elsewhere);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_all, close_all)
 
 int main(void)
@@ -154,5 +172,5 @@ int main(void)
 	};
 
 	lab_need_root();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

@@ -233,7 +233,7 @@ static void addresses_of_one_interface_are_told_with_what_marks_them(void **stat
 	const struct found *found;
 
 	lab_here("ip addr add 198.51.100.1/25 dev lo");
-	lab_here("ip addr add 2001:db8::99/64 dev near nodad preferred_lft 0");
+	lab_here("ip addr add 2001:db8::99/64 dev near nodad noprefixroute preferred_lft 0");
 	found = addresses_of("near");
 	assert_null(entry(found, "198.51.100.1"));
 	it = entry(found, "192.0.2.1");
@@ -245,6 +245,7 @@ static void addresses_of_one_interface_are_told_with_what_marks_them(void **stat
 	assert_non_null(it);
 	assert_int_equal(it->prefix, 64);
 	assert_true(it->flags & IFA_F_DEPRECATED);
+	assert_true(it->flags & IFA_F_NOPREFIXROUTE); /* not among the header's eight bits */
 	it = entry(found, "fe80::ff:fe00:1");
 	assert_non_null(it);
 	assert_int_equal(it->scope, RT_SCOPE_LINK);

@@ -53,6 +53,8 @@ static const struct row {
 	{ "ip neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev near", NETLINK_CHANGED_NEIGH },
 	{ "ip neigh del 192.0.2.9 dev near", NETLINK_CHANGED_NEIGH },
 	{ "ip neigh add 2001:db8::9 lladdr 02:00:00:00:00:09 dev near", NETLINK_CHANGED_NEIGH },
+	/* Forgets its neighbours. */
+	{ "ip link set near down", NETLINK_CHANGED_NEIGH },
 };
 
 static void each_change_is_told_as_its_kind(void **state)

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -21,7 +22,7 @@ static const struct row {
 	{ 2047, 64512, -EINVAL },	   /* one short on either side */
 	{ 1, 65535, -EINVAL },		   /* nothing */
 	{ 1, 1023, 0, 1024, 65535 },	   /* all of it */
-	{ 33280, 33280, 0, 1024, 33279 },  /* as much below as above, but one */
+	{ 33279, 33280, 0, 1024, 33278 },  /* as much below as above */
 };
 
 static void nat_takes_the_larger_room_beside_the_kernels_ports(void **state)
@@ -50,6 +51,8 @@ static void the_range_of_this_namespace_counts(void **state)
 	struct err err = { 0 };
 	uint16_t first, last;
 
+	if (geteuid() != 0)
+		skip();
 	lab_open();
 	lab_here("echo 10000 20000 >/proc/sys/net/ipv4/ip_local_port_range");
 	assert_int_equal(ports_for_nat(0, 0, &first, &last, NULL), 0);
@@ -70,6 +73,5 @@ int main(void)
 		cmocka_unit_test(the_range_of_this_namespace_counts),
 	};
 
-	lab_need_root();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -108,6 +109,7 @@ static int use_what_is_left(void)
 	EXPECT(bpf_map_update_elem(map, &key, &value, BPF_ANY) == 0);
 	close(map);
 	EXPECT(mount("none", "/mnt", "tmpfs", 0, NULL) == -1 && errno == EPERM);
+	EXPECT(unshare(CLONE_NEWNET) == -1 && errno == EPERM);
 	EXPECT(fchown(file, 1, 1) == -1 && errno == EPERM);
 	close(file);
 	EXPECT(socket(AF_PACKET, SOCK_RAW, 0) == -1 && errno == EPERM);
