@@ -74,13 +74,14 @@ void doctor_find(struct doctor *doctor, enum doctor_severity severity, const cha
 
 void doctor_remedy(struct doctor *doctor, const char *fmt, ...)
 {
-	struct doctor_finding *finding = &doctor->findings[doctor->count - 1];
+	struct doctor_finding *finding;
 	char *text;
 	va_list ap;
 	int n;
 
 	if (doctor->failed)
 		return;
+	finding = &doctor->findings[doctor->count - 1];
 	va_start(ap, fmt);
 	n = vasprintf(&text, fmt, ap);
 	va_end(ap);
@@ -113,7 +114,7 @@ static int group_by_subject(struct doctor *doctor)
 		const char *subject = doctor->findings[i].subject;
 
 		for (size_t k = i; k < doctor->count; k++) {
-			if (taken[k] || strcmp(doctor->findings[k].subject, subject))
+			if (taken[k] || strcmp(doctor->findings[k].subject, subject) != 0)
 				continue;
 			sorted[n++] = doctor->findings[k];
 			taken[k] = true;
@@ -147,10 +148,9 @@ static void look_at(struct doctor *doctor, struct doctor_link *link)
 	link->native = is_native(doctor->config, &link->link);
 }
 
-static void run_on_links(struct doctor *doctor, const struct doctor_check *check)
+static void run_on_links(struct doctor *doctor, const struct config_ebpf *ebpf,
+			 const struct doctor_check *check)
 {
-	const struct config_ebpf *ebpf = &doctor->config->ebpf;
-
 	for (size_t i = 0; i < ebpf->interface_count; i++) {
 		struct doctor_link link = { .name = ebpf->interfaces[i] };
 		uint32_t ifindex = if_nametoindex(link.name);
@@ -172,8 +172,8 @@ int doctor_run(struct doctor *doctor, struct err *err)
 			doctor->check = check->name;
 			if (check->run)
 				check->run(doctor);
-			else
-				run_on_links(doctor, check);
+			else if (doctor->config)
+				run_on_links(doctor, &doctor->config->ebpf, check);
 		}
 	}
 	if (doctor->failed || group_by_subject(doctor) < 0)

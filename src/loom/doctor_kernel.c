@@ -76,14 +76,14 @@ static void check_maps(struct doctor *doctor)
 static void check_helpers(struct doctor *doctor)
 {
 	static const struct {
-		enum bpf_func_id id;
 		const char *name;
+		enum bpf_func_id id;
 		bool optional;
 	} helpers[] = {
-		{ BPF_FUNC_skc_lookup_tcp, "bpf_skc_lookup_tcp", false },
-		{ BPF_FUNC_sk_lookup_udp, "bpf_sk_lookup_udp", false },
-		{ BPF_FUNC_fib_lookup, "bpf_fib_lookup", false },
-		{ BPF_FUNC_ktime_get_coarse_ns, "bpf_ktime_get_coarse_ns", true },
+		{ "bpf_skc_lookup_tcp", BPF_FUNC_skc_lookup_tcp, false },
+		{ "bpf_sk_lookup_udp", BPF_FUNC_sk_lookup_udp, false },
+		{ "bpf_fib_lookup", BPF_FUNC_fib_lookup, false },
+		{ "bpf_ktime_get_coarse_ns", BPF_FUNC_ktime_get_coarse_ns, true },
 	};
 
 	for (size_t i = 0; i < sizeof(helpers) / sizeof(helpers[0]); i++) {

@@ -174,7 +174,7 @@ static bool is_ours(const struct config *config, const struct netlink_link *link
 	while (!found && dir && (entry = readdir(dir))) {
 		char path[768];
 
-		if (strncmp(entry->d_name, "link_", 5))
+		if (strncmp(entry->d_name, "link_", 5) != 0)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", dir_path, entry->d_name);
 		found = link_program(path, link->ifindex) == link->xdp_program;

@@ -243,7 +243,12 @@ static void check_nat(struct doctor *doctor)
 		return;
 	if (ports_for_nat(ebpf->snat_port_first, ebpf->snat_port_last, &range.first, &range.last,
 			  &err) < 0) {
-		doctor_find(doctor, DOCTOR_PROBLEM, "nat", "%s", err.text);
+		/* "cannot VERB OBJECT: REASON; NEXT STEP" (err.h) */
+		char *step = strchr(err.text, ';');
+
+		doctor_find(doctor, DOCTOR_PROBLEM, "nat", "%.*s",
+			    step ? (int)(step - err.text) : -1, err.text);
+		doctor_remedy(doctor, "%s", step ? step + 2 : "");
 		return;
 	}
 	report_local_range(doctor, &range);

@@ -65,24 +65,26 @@ class Namespace:
     def sysctl(self, path, value):
         self.run("sh", "-c", f"echo {value} >/proc/sys/net/{path}")
 
-    @contextlib.contextmanager
-    def listener(self, address, port, kind=socket.SOCK_STREAM):
+    def bound(self, address, port, kind=socket.SOCK_STREAM):
         """A socket of this process in the namespace."""
         home = os.open("/proc/self/ns/net", os.O_RDONLY)
         there = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
         try:
             if LIBC.setns(there, CLONE_NEWNET) < 0:
                 raise OSError(ctypes.get_errno(), "setns")
-            bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-            bound.bind((address, port))
-            if kind == socket.SOCK_STREAM:
-                bound.listen()
+            made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+            made.bind((address, port))
+            return made
         finally:
             LIBC.setns(home, CLONE_NEWNET)
             os.close(home)
             os.close(there)
-        with bound:
-            yield
+
+    def listener(self, address, port, kind=socket.SOCK_STREAM):
+        made = self.bound(address, port, kind)
+        if kind == socket.SOCK_STREAM:
+            made.listen()
+        return made
 
 
 class Case(unittest.TestCase):
@@ -149,6 +151,9 @@ class Case(unittest.TestCase):
             self.assertTrue(any((f["check"], f["subject"]) == (check, subject) and text in f["finding"]
                                 for f in bad), (text, told))
 
+    def remedies(self, **more):
+        return {(f["check"], f["subject"]): f["remedy"] for f in self.findings(**more) if f["severity"] != "ok"}
+
     def said(self, check, subject, **more):
         return [f["finding"] for f in self.findings(**more) if (f["check"], f["subject"]) == (check, subject)]
 
@@ -163,11 +168,13 @@ class Whole(Case):
             self.assertTrue(all(isinstance(v, str) for v in finding.values()))
 
     def test_findings_on_one_subject_stand_together(self):
+        self.xdp.update(interface=["lb0", "lo"], generic_fallback=True)
         subjects = [f["subject"] for f in self.findings()]
         self.assertEqual(len(list(itertools.groupby(subjects))), len(set(subjects)))
 
     def test_what_is_wrong_has_a_remedy(self):
         self.xdp.update(interface="nosuch", mode="generic")
+        self.lb.sysctl("ipv4/ip_local_port_range", "'1100 65000'")
         self.config["state_dir"] = "/dev/null/x"
         self.ebpf["pin_path"] = str(self.dir)
         for finding in self.findings(code=PROBLEMS):
@@ -224,11 +231,13 @@ class Links(Case):
         self.lb.ip("link set lb0 down")
         self.service["backends"] = []
         self.assert_found(("up", "lb0", "problem", "down"))
+        self.assertEqual(self.remedies(code=PROBLEMS)["up", "lb0"], "ip link set lb0 up")
 
     def test_an_interface_without_carrier(self):
         self.host.ip("link set h0 down")
         self.service["backends"] = []
         self.assert_found(("up", "lb0", "problem", "no carrier"))
+        self.assertIn("the other end", self.remedies(code=PROBLEMS)["up", "lb0"])
 
     def test_a_driver_without_native_mode(self):
         self.service["backends"] = []
@@ -407,6 +416,12 @@ class Ports(Case):
                                           ("0.0.0.0", 21001, socket.SOCK_STREAM, None)):
             with self.subTest(port), self.lb.listener(address, port, kind):
                 self.assert_found(*[("ports", "nat", "warning", text)] if text else [])
+
+    def test_connections_on_source_ports_are_not_listeners(self):
+        self.xdp["snat"] = {"ports": "20000-21000"}
+        with self.lb.listener("127.0.0.1", 19999), self.lb.bound("127.0.0.1", 20001) as client:
+            client.connect(("127.0.0.1", 19999))
+            self.assert_found()
 
     def test_the_admin_port_is_taken(self):
         for address, listen, taken in (("127.0.0.1", "127.0.0.1:9091", True), ("0.0.0.0", "127.0.0.1:9091", True),
