@@ -5,9 +5,9 @@
 
 #include "base/err.h"
 
-/* Makes the directory path, and what is missing above it; mounts a BPF filesystem on /sys/fs/bpf if
- * path lies there and none is mounted.  Fails with -EINVAL if path is on another kind of
- * filesystem. */
+/* Makes the directory path (mode 0700), and what is missing above it; mounts a BPF filesystem on
+ * /sys/fs/bpf if path lies there and none is mounted.  Fails with -EINVAL, nothing made, if path is
+ * on another kind of filesystem; -ENAMETOOLONG; mount(2)'s and mkdir(2)'s errors. */
 int bpffs_ensure(const char *path, struct err *err);
 
 #endif

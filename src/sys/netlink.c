@@ -102,6 +102,27 @@ static struct nlmsghdr *begin(struct netlink *netlink, uint16_t type, uint16_t f
 	return message;
 }
 
+/* The next datagram of the kernel's; who has CAP_NET_ADMIN may send others, which are skipped. */
+static ssize_t receive(struct netlink *netlink, const struct mnl_socket *socket)
+{
+	struct iovec iov = { netlink->buffer, sizeof(netlink->buffer) };
+
+	for (;;) {
+		struct sockaddr_nl from = { 0 };
+		struct msghdr message = { .msg_name = &from,
+					  .msg_namelen = sizeof(from),
+					  .msg_iov = &iov,
+					  .msg_iovlen = 1 };
+		ssize_t n = recvmsg(mnl_socket_get_fd(socket), &message, 0);
+
+		if (n < 0)
+			return -errno;
+		if (from.nl_pid != 0 || n < (ssize_t)sizeof(struct nlmsghdr))
+			continue;
+		return message.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
+	}
+}
+
 /* Sends and hands the answers to parse until the kernel is done. */
 static int transact(struct netlink *netlink, struct nlmsghdr *message, mnl_cb_t parse, void *data)
 {
@@ -114,10 +135,9 @@ static int transact(struct netlink *netlink, struct nlmsghdr *message, mnl_cb_t 
 	if (mnl_socket_sendto(netlink->requests, message, message->nlmsg_len) < 0)
 		return -errno;
 	do {
-		n = mnl_socket_recvfrom(netlink->requests, netlink->buffer,
-					sizeof(netlink->buffer));
+		n = receive(netlink, netlink->requests);
 		if (n < 0)
-			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+			return n == -EAGAIN ? -ETIMEDOUT : (int)n;
 		/* Answers to a request that timed out before. */
 		if (((struct nlmsghdr *)netlink->buffer)->nlmsg_seq != sequence) {
 			r = MNL_CB_OK;
@@ -493,9 +513,16 @@ int netlink_neigh_get(struct netlink *netlink, uint32_t ifindex, const struct ad
 
 int netlink_neigh_use(struct netlink *netlink, uint32_t ifindex, const struct addr *addr)
 {
-	struct nlmsghdr *message = begin(netlink, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_ACK);
-	struct ndmsg *info = mnl_nlmsg_put_extra_header(message, sizeof(*info));
+	struct netlink_neigh known;
+	struct nlmsghdr *message;
+	struct ndmsg *info;
 
+	/* Since Linux 5.16 NTF_USE takes NUD_PERMANENT away (__neigh_update, net/core/neighbour.c).
+	 */
+	if (netlink_neigh_get(netlink, ifindex, addr, &known) == 0 && known.state & NUD_PERMANENT)
+		return 0;
+	message = begin(netlink, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_ACK);
+	info = mnl_nlmsg_put_extra_header(message, sizeof(*info));
 	info->ndm_family = family_of(addr);
 	info->ndm_ifindex = (int)ifindex;
 	info->ndm_state = NUD_NONE;
@@ -543,11 +570,10 @@ unsigned int netlink_monitor_drain(struct netlink *netlink)
 	unsigned int kinds = 0;
 
 	for (;;) {
-		ssize_t n = mnl_socket_recvfrom(netlink->monitor, netlink->buffer,
-						sizeof(netlink->buffer));
+		ssize_t n = receive(netlink, netlink->monitor);
 
 		if (n < 0)
-			return errno == EAGAIN ? kinds : NETLINK_CHANGED_ALL;
+			return n == -EAGAIN ? kinds : NETLINK_CHANGED_ALL;
 		mnl_cb_run(netlink->buffer, (size_t)n, 0, 0, note_kind, &kinds);
 	}
 }

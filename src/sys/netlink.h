@@ -75,7 +75,8 @@ struct netlink_neigh {
 
 int netlink_neigh_get(struct netlink *netlink, uint32_t ifindex, const struct addr *addr,
 		      struct netlink_neigh *ret);
-/* Has the kernel resolve or probe a neighbour as if traffic had gone to it. */
+/* Has the kernel resolve or probe a neighbour as if traffic had gone to it.  One that is permanent
+ * stays as it is. */
 int netlink_neigh_use(struct netlink *netlink, uint32_t ifindex, const struct addr *addr);
 
 /* Readable when links, addresses, routes or neighbours change.  netlink_monitor_drain reads all
