@@ -10,7 +10,8 @@
 #define LAB_NEAR_MAC "02:00:00:00:00:01"
 #define LAB_FAR_MAC  "02:00:00:00:00:02"
 
-/* Ends the program as skipped unless it has root's powers. */
+/* Ends the program as skipped unless it has root's powers; what it mounts from here on is its own.
+ */
 void lab_need_root(void);
 
 /* Enters a new namespace and makes the other and the pair; both ends are up, with the addresses

@@ -96,24 +96,30 @@ static void what_was_to_be_inherited_goes_too(void **state)
 	in_a_child(inherit_and_drop);
 }
 
-static int use_what_is_left(void)
+static int use_maps(void)
 {
-	int file = memfd_create("loom_sys", MFD_CLOEXEC);
 	uint32_t key = 0, value = 7;
-	int map;
+	int map = bpf_map_create(BPF_MAP_TYPE_LRU_HASH, "loom_sys", 4, 4, 16, NULL);
 
-	EXPECT(file >= 0);
-	EXPECT(privilege_drop(NULL) == 0);
-	map = bpf_map_create(BPF_MAP_TYPE_LRU_HASH, "loom_sys", 4, 4, 16, NULL);
 	EXPECT(map >= 0);
 	EXPECT(bpf_map_update_elem(map, &key, &value, BPF_ANY) == 0);
 	close(map);
+	return 0;
+}
+
+static int use_what_is_left(void)
+{
+	int file = memfd_create("loom_sys", MFD_CLOEXEC);
+
+	EXPECT(file >= 0);
+	EXPECT(privilege_drop(NULL) == 0);
+	EXPECT(use_maps() == 0);
 	EXPECT(mount("none", "/mnt", "tmpfs", 0, NULL) == -1 && errno == EPERM);
 	EXPECT(unshare(CLONE_NEWNET) == -1 && errno == EPERM);
 	EXPECT(fchown(file, 1, 1) == -1 && errno == EPERM);
-	close(file);
 	EXPECT(socket(AF_PACKET, SOCK_RAW, 0) == -1 && errno == EPERM);
 	EXPECT(setgid(1) == -1 && errno == EPERM);
+	close(file);
 	return 0;
 }
 
