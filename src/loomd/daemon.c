@@ -192,6 +192,8 @@ static int open_lb(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = lb_open(&daemon->lb, &options, daemon->current, err);
 	if (r == 0)
+		r = daemon_keep_leftovers(daemon, err);
+	if (r == 0)
 		r = lb_apply(daemon->lb, daemon->current, err);
 	if (r < 0)
 		return r;

@@ -58,6 +58,8 @@ int daemon_read_addresses(struct daemon *daemon, const struct config *config, st
 /* Model of the configuration with the API's changes (reset: without them). */
 int daemon_reload(struct daemon *daemon, bool reset, struct buf *complaints, struct buf *report,
 		  struct err *err);
+/* Backends that the running data path has and the files have lost drain. */
+int daemon_keep_leftovers(struct daemon *daemon, struct err *err);
 /* The implicit service follows the interfaces' addresses. */
 int daemon_follow_addresses(struct daemon *daemon, struct err *err);
 /* After a pass of the sweep: backends that have ended leave; deadlines fall. */

@@ -249,6 +249,22 @@ int daemon_load_model(struct daemon *daemon, struct err *err)
 	return r;
 }
 
+int daemon_keep_leftovers(struct daemon *daemon, struct err *err)
+{
+	struct model_changes *leftovers = calloc(1, sizeof(*leftovers));
+	struct buf dropped;
+	int r = leftovers ? lb_leftovers(daemon->lb, daemon->current, leftovers) : -ENOMEM;
+
+	buf_init(&dropped);
+	if (r == 0)
+		r = model_changes_apply(daemon->current, leftovers, &dropped);
+	if (dropped.len)
+		log_warning("connections to these backends are cut: %s", dropped.data);
+	buf_done(&dropped);
+	model_changes_free(leftovers);
+	return r < 0 ? err_set(err, r, "cannot keep backends that drain: %s", strerror(-r)) : 0;
+}
+
 /* What cannot change while running is said, not done. */
 static void report_fixed(const struct config *old, const struct config *new, struct buf *report)
 {

@@ -28,7 +28,13 @@ def by_api(net):
     return str(net.loom.api("POST", "/config/reload"))
 
 
-@pytest.fixture(params=[by_signal, by_api], ids=["SIGHUP", "POST"])
+def by_restart(net):
+    """As an operator does who edits the file and restarts the service."""
+    net.loom.stop(signal.SIGTERM)
+    net.loom.start()
+
+
+@pytest.fixture(params=[by_signal, by_api, by_restart], ids=["SIGHUP", "POST", "restart"])
 def reload(request, net):
     rows = list(net.loom.config["services"][0]["backends"])
     yield request.param

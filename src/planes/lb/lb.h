@@ -14,6 +14,7 @@
 #include "base/addr.h"
 #include "base/err.h"
 #include "config/config.h"
+#include "model/changes.h"
 #include "model/model.h"
 #include "planes/plane.h"
 
@@ -41,6 +42,11 @@ struct lb_options {
  * touched); the kernel's error. */
 int lb_open(struct lb **ret, const struct lb_options *options, const struct model *model,
 	    struct err *err);
+
+/* What was taken over and model's services do not have (any more): backends that a file lost while
+ * no daemon ran.  They are appended to changes, as removed or reset, so that their connections may
+ * end.  0 or -ENOMEM.  Before lb_apply. */
+int lb_leftovers(struct lb *lb, const struct model *model, struct model_changes *changes);
 
 /* A new configuration (borrowed from now on): timeouts and interfaces count from the next sweep and
  * lb_attach, sizes of maps stay what they are. */

@@ -5,6 +5,7 @@
  * then the port sets that let packets in.  Removals the other way round.  A program on another CPU
  * may hold a table it looked up just before the swap; replacing an inner map waits for those
  * (kernel/bpf/syscall.c, maybe_wait_bpf_programs). */
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -48,6 +49,52 @@ int lb_apply_adopt(struct lb *lb, struct err *err)
 	int r = adopt_rows(lb);
 
 	return r < 0 ? err_set(err, r, "cannot read the pinned backends: %s", strerror(-r)) : 0;
+}
+
+static bool service_has(const struct service *service, const struct lb_backend *kernel)
+{
+	for (size_t i = 0; i < service->backend_count; i++)
+		if (htons(service->backends[i].port) == kernel->port &&
+		    !memcmp(&service->backends[i].address, kernel->addr, sizeof(kernel->addr)))
+			return true;
+	return false;
+}
+
+static int table_leftovers(struct lb *lb, const struct service *service, uint32_t table,
+			   struct model_changes *changes)
+{
+	for (uint32_t row = 1; row < lb->row_count; row++) {
+		const struct lb_backend *kernel = &lb->rows[row].kernel;
+		struct backend backend = { .id = kernel->id,
+					   .port = ntohs(kernel->port),
+					   .origin = BACKEND_FROM_API };
+		int r;
+
+		if (!lb->rows[row].used || kernel->service != table || service_has(service, kernel))
+			continue;
+		memcpy(&backend.address, kernel->addr, sizeof(backend.address));
+		backend.state = kernel->state == LB_BACKEND_CUT ? BACKEND_RESET : BACKEND_REMOVED;
+		r = model_changes_add(changes, service->name, CHANGE_ADDED, &backend);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int lb_leftovers(struct lb *lb, const struct model *model, struct model_changes *changes)
+{
+	for (size_t i = 0; lb->adopted && i < model->service_count; i++)
+		for (int ipv6 = 0; ipv6 < 2; ipv6++) {
+			int table = apply_adopted_table(lb, &model->services[i], ipv6);
+			int r = 0;
+
+			if (table >= 0)
+				r = table_leftovers(lb, &model->services[i], (uint32_t)table,
+						    changes);
+			if (r < 0)
+				return r;
+		}
+	return 0;
 }
 
 static int bump_generation(struct lb *lb, struct err *err)

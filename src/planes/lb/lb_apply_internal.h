@@ -29,6 +29,9 @@ void apply_remove_reals(struct lb *lb, uint32_t row);
 int apply_retire_row(struct lb *lb, uint32_t row, bool *changed, struct err *err);
 
 /* lb_apply_tables.c: slot tables. */
+/* The row that a running instance uses for one family of service, found by its addresses; -1: none.
+ */
+int apply_adopted_table(struct lb *lb, const struct service *service, bool ipv6);
 int apply_table_row(struct lb *lb, const struct service *service, bool ipv6, struct err *err);
 int apply_table(struct lb *lb, uint32_t row, const struct service *service,
 		const uint32_t *backend_rows, struct err *err);

@@ -12,7 +12,7 @@
 #include "model/slot_table.h"
 
 /* The table row that a running instance already uses for this service, by one of its addresses. */
-static int adopted_table(struct lb *lb, const struct service *service, bool ipv6)
+int apply_adopted_table(struct lb *lb, const struct service *service, bool ipv6)
 {
 	uint8_t proto = service->tcp_port_count ? IPPROTO_TCP : IPPROTO_UDP;
 	uint16_t port = service->tcp_port_count	  ? service->tcp_ports[0]
@@ -43,7 +43,7 @@ int apply_table_row(struct lb *lb, const struct service *service, bool ipv6, str
 		    !strcmp(lb->tables[i].name, service->name))
 			return i;
 	if (lb->adopted)
-		row = adopted_table(lb, service, ipv6);
+		row = apply_adopted_table(lb, service, ipv6);
 	for (int i = 0; row < 0 && i < LB_MAX_SERVICES; i++)
 		if (!lb->tables[i].name)
 			row = i;
