@@ -315,6 +315,9 @@ void daemon_close(struct daemon *daemon)
 		return;
 	admin_close(daemon->admin);
 	loop_free(daemon->loop);
+	/* What never served, and was not there before, leaves nothing. */
+	if (daemon->lb && !daemon->serving && !lb_adopted(daemon->lb))
+		daemon->detach = true;
 	lb_close(daemon->lb, daemon->detach ? PLANE_DETACH : PLANE_KEEP);
 	netlink_close(daemon->netlink);
 	model_free(daemon->configured);

@@ -118,6 +118,7 @@ int lb_open(struct lb **ret, const struct lb_options *options, const struct mode
 {
 	struct lb *lb = lb_alloc(options);
 	struct lb_features features = lb_features_of(model);
+	enum plane_exit on_failure = PLANE_KEEP; /* what is pinned may be another's */
 	int r;
 
 	*ret = NULL;
@@ -126,6 +127,7 @@ int lb_open(struct lb **ret, const struct lb_options *options, const struct mode
 	r = adopt_pinned(lb, err);
 	if (r < 0)
 		goto fail;
+	on_failure = lb->adopted ? PLANE_KEEP : PLANE_DETACH;
 	r = size_rows(lb, err);
 	if (r < 0)
 		goto fail;
@@ -143,8 +145,7 @@ int lb_open(struct lb **ret, const struct lb_options *options, const struct mode
 	*ret = lb;
 	return 0;
 fail:
-	/* Pins of a plane that never served stay; the next open clears them. */
-	lb_close(lb, PLANE_KEEP);
+	lb_close(lb, on_failure);
 	return r;
 }
 
