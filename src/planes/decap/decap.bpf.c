@@ -49,6 +49,7 @@ static __always_inline bool strip(struct xdp_md *ctx, const struct outer *o,
 /* Returns the counter that says what to do with the frame. */
 static __always_inline int judge(void *data, void *end, struct outer *o, struct inner *inner)
 {
+	bool whole;
 	__s32 room;
 	int counter;
 
@@ -58,6 +59,7 @@ static __always_inline int judge(void *data, void *end, struct outer *o, struct 
 		return DECAP_NOT_HOST;
 	if (o->fragment)
 		return DECAP_FRAGMENT;
+	whole = o->end <= (__u32)(end - data);
 	if (!outer_unwrap(data, end, o, inner))
 		return DECAP_NO_VIP;
 	room = (__s32)o->end - inner->at;
@@ -65,9 +67,7 @@ static __always_inline int judge(void *data, void *end, struct outer *o, struct 
 		counter = inner_ipv4(data, end, inner, room);
 	else
 		counter = inner_ipv6(data, end, inner, room);
-	if (counter == inner->counter && o->end > (__u32)(end - data))
-		return DECAP_MALFORMED;
-	return counter;
+	return counter == inner->counter && !whole ? DECAP_MALFORMED : counter;
 }
 
 SEC("xdp")
