@@ -91,8 +91,8 @@ static void check_rp_filter(struct doctor *doctor, const char *interface, uint32
 
 static void check_arp(struct doctor *doctor, const char *interface)
 {
-	long ignore;
-	long announce;
+	long ignore = 0;
+	long announce = 0;
 	int r = read_ipv4(interface, "arp_ignore", &ignore);
 
 	doctor->check = "arp";

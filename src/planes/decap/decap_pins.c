@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "decap_internal.h"
@@ -27,6 +28,7 @@ static const char *pin_path(const char *pin_dir, const char *prefix, enum decap_
 int decap_pins_lock(const char *pin_dir, struct err *err)
 {
 	int fd = open(pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat status;
 	int r;
 
 	if (fd < 0) {
@@ -39,6 +41,11 @@ int decap_pins_lock(const char *pin_dir, struct err *err)
 		r = -errno;
 		close(fd);
 		return err_set(err, r, "cannot lock %s: %s; try again", pin_dir, strerror(-r));
+	}
+	/* Who had the lock may have removed the directory. */
+	if (fstat(fd, &status) == 0 && status.st_nlink == 0) {
+		close(fd);
+		return -ENOENT;
 	}
 	return fd;
 }
