@@ -159,8 +159,8 @@ static void fill_service(const struct bench *b)
 {
 	struct lb_service_key key = { .port = htons(SERVICE_PORT), .proto = b->group->proto };
 	struct lb_service service = { .table_size = TABLE_SIZE,
-				      .nat = b->group->nat_destination ? LB_NAT_DESTINATION
-								       : LB_NAT_FULL };
+				      .mode = b->group->nat_destination ? LB_MODE_NAT_DESTINATION
+								       : LB_MODE_NAT_FULL };
 	struct lb_control control = { .abi_version = LB_ABI_VERSION, .generation = 1 };
 	static struct lb_ports ports;
 	__u32 zero = 0;

@@ -2,15 +2,16 @@
  * Layer: abi.  The layouts are the contract: maps outlive both sides (they are pinned), so a change
  * of any layout below bumps LB_ABI_VERSION.
  *
- * Who writes what: lb_apply.c writes lb_services, lb_vips, lb_tables, lb_backends, lb_sources,
- * lb_ports and lb_control; lb.bpf.c writes lb_conns4, lb_conns6, the counters and the ring buffer;
- * lb_sweep.c deletes what expired from the connection tables. */
+ * Who writes what: lb_apply*.c writes lb_services, lb_vips, lb_tables, lb_backends, lb_sources,
+ * lb_server_ids, lb_filters, lb_links, lb_ports and lb_control; lb.bpf.c writes lb_conns4,
+ * lb_conns6, lb_affinity, lb_fragments, the rates, the counters and the ring buffers; lb_sweep.c
+ * deletes what expired from the connection tables. */
 #ifndef LOOM_LB_ABI_H
 #define LOOM_LB_ABI_H
 
 #include "abi.h"
 
-#define LB_ABI_VERSION 1
+#define LB_ABI_VERSION 2
 
 #define LB_MAX_SERVICES	  4096 /* rows of lb_tables: a service takes one per address family */
 #define LB_MAX_SOURCES	  256
@@ -77,12 +78,25 @@ enum lb_state {
 	LB_STATES,
 };
 
+/* How packets reach the backend, and whether its answers come back this way. */
+enum lb_mode {
+	LB_MODE_NAT_FULL,	 /* source and destination rewritten */
+	LB_MODE_NAT_DESTINATION, /* the client's address is kept */
+	/* Direct server return: one entry, the client's direction; answers do not pass here. */
+	LB_MODE_IPIP, /* in an IP header: RFC 2003, RFC 2473 */
+	LB_MODE_GUE,  /* in UDP, without a header of GUE's own: variant 1, draft-ietf-intarea-gue */
+	LB_MODE_L2,   /* as it came, to the backend's MAC address */
+	LB_MODES,
+};
+
 enum lb_flow_flags {
 	LB_FLOW_REPLY = 1 << 0,	       /* this entry is the backend's direction */
 	LB_FLOW_FIN_CLIENT = 1 << 1,   /* the client has sent its FIN */
 	LB_FLOW_FIN_BACKEND = 1 << 2,  /* the backend has sent its FIN */
 	LB_FLOW_CLIENT_FIRST = 1 << 3, /* the client closed first: the backend keeps no TIME_WAIT */
 	LB_FLOW_PICKED_UP = 1 << 4,    /* began with neither SYN nor known state */
+	LB_FLOW_OUTER6 = 1 << 5,  /* IPv4 in IPv6: the outer destination is the backend row's */
+	LB_FLOW_PROXIED = 1 << 6, /* answered for the backend by a SYN cookie: numbers shift */
 };
 
 /* Connections count time in 2^30 ns of CLOCK_MONOTONIC: a shift where seconds would be a division.
@@ -96,23 +110,27 @@ struct lb_flow {
 	__u32 generation; /* lb_control.generation this entry was last checked against */
 	__u32 backend;	  /* row of lb_backends */
 	struct lb_hop hop;
-	__u8 state; /* enum lb_state */
-	__u8 flags; /* enum lb_flow_flags */
-	__u8 tags;  /* LB_TAGS_* of hop */
-	__u8 zero;
-	__u32 incarnation; /* of the backend row: rows are used again */
-	__be16 sport;
+	__u8 state;	   /* enum lb_state */
+	__u8 flags;	   /* enum lb_flow_flags */
+	__u8 tags;	   /* LB_TAGS_* of hop */
+	__u8 mode;	   /* enum lb_mode */
+	__u16 incarnation; /* of the backend row: rows are used again */
+	__u16 mtu;	   /* longest IP packet that may come for this way; 0: any */
+	__be16 sport;	   /* GUE: the outer ones */
 	__be16 dport;
 };
 ABI_SIZE(struct lb_flow, 48);
 
 struct lb_conn4 {
 	struct lb_flow flow;
-	__be32 saddr;
+	__be32 saddr; /* IPIP, GUE: the outer ones; with LB_FLOW_OUTER6 saddr is the last word */
 	__be32 daddr;
 	__u16 ip_delta; /* to add to the header checksum, TTL included: RFC 1624 */
 	__u16 l4_delta; /* to add to TCP's or UDP's */
-	__u32 created;	/* in LB_TICKs */
+	union {
+		__u32 created;	 /* in LB_TICKs */
+		__u32 seq_delta; /* LB_FLOW_PROXIED: what the client's view is ahead by */
+	};
 };
 ABI_SIZE(struct lb_conn4, 64);
 
@@ -122,11 +140,15 @@ struct lb_conn6 {
 	__be32 daddr[4];
 	__u16 zero;
 	__u16 l4_delta;
-	__u32 created; /* in LB_TICKs */
+	union {
+		__u32 created;
+		__u32 seq_delta;
+	};
 };
 ABI_SIZE(struct lb_conn6, 88);
 
-/* lb_services: hash. */
+/* lb_services: hash.  Asked for (address, port, protocol), then for port 0: any port.  Protocol
+ * IPPROTO_ICMP with port 0 says that the address is some service's. */
 struct lb_service_key {
 	__be32 addr[4]; /* IPv6, or IPv4 as ::ffff:a.b.c.d */
 	__be16 port;
@@ -135,18 +157,105 @@ struct lb_service_key {
 };
 ABI_SIZE(struct lb_service_key, 20);
 
-enum lb_nat {
-	LB_NAT_FULL,	    /* source and destination rewritten */
-	LB_NAT_DESTINATION, /* the client's address is kept */
+/* Which slot a new flow takes. */
+enum lb_pick {
+	LB_PICK_FLOW,	/* by the hash of addresses and ports */
+	LB_PICK_SOURCE, /* by the hash of the client's address */
+	LB_PICK_TURN,	/* the next one: a counter per CPU */
+};
+
+enum lb_service_flags {
+	LB_SERVICE_FILTER = 1 << 0,	/* lb_filters knows some of its clients */
+	LB_SERVICE_DENY = 1 << 1,	/* clients that lb_filters does not know are refused */
+	LB_SERVICE_PASS = 1 << 2,	/* new flows go to the local stack */
+	LB_SERVICE_SHARED = 1 << 3,	/* the local stack may have flows of it: hybrid mode */
+	LB_SERVICE_QUIC = 1 << 4,	/* by server id, where a packet has one */
+	LB_SERVICE_LIMIT_PASS = 1 << 5, /* what exceeds a limit goes to the local stack */
+	LB_SERVICE_COOKIES = 1 << 6,	/* SYNs that exceed a limit are answered with a cookie */
 };
 
 struct lb_service {
-	__u32 table;	  /* row of lb_tables */
-	__u32 table_size; /* slots in it */
-	__u8 nat;	  /* enum lb_nat */
+	__u32 table;	      /* row of lb_tables */
+	__u32 table_size;     /* slots in it */
+	__u32 affinity_ticks; /* how long a client stays with its backend; 0: no affinity */
+	__u32 rate_ns;	      /* least time between two new flows, on average; 0: no limit */
+	__u32 source_rate_ns; /* the same for one source */
+	__u8 mode;	      /* enum lb_mode */
+	__u8 pick;	      /* enum lb_pick */
+	__u8 flags;	      /* enum lb_service_flags */
+	__u8 id_offset;	      /* LB_SERVICE_QUIC: of the server id in the connection id ... */
+	__u8 id_length;	      /* ... and its bytes, 1 to 4 */
 	__u8 zero[3];
 };
-ABI_SIZE(struct lb_service, 12);
+ABI_SIZE(struct lb_service, 28);
+
+/* lb_server_ids: hash; value: row of lb_backends. */
+struct lb_server_id {
+	__u32 table; /* row of lb_tables */
+	__u32 id;    /* host order */
+};
+ABI_SIZE(struct lb_server_id, 8);
+
+/* lb_filters: LPM trie; value: enum lb_filter. */
+struct lb_filter_key {
+	__u32 prefix; /* bits of what follows */
+	__be32 table; /* whole in every key */
+	__be32 addr[4];
+};
+ABI_SIZE(struct lb_filter_key, 24);
+
+enum lb_filter {
+	LB_FILTER_ALLOW = 1,
+	LB_FILTER_DENY,
+};
+
+/* lb_affinity: LRU hash. */
+struct lb_affinity_key {
+	__be32 addr[4]; /* the client's */
+	__u32 table;	/* row of lb_tables */
+	__u8 proto;
+	__u8 zero[3];
+};
+ABI_SIZE(struct lb_affinity_key, 24);
+
+struct lb_affinity {
+	__u32 backend; /* row of lb_backends */
+	__u32 seen;    /* last new flow or, for UDP, packet; in LB_TICKs */
+	__u16 incarnation;
+	__u16 zero;
+};
+ABI_SIZE(struct lb_affinity, 12);
+
+/* lb_rates (array, by row of lb_tables), lb_source_rates (LRU hash): when the next flow would be on
+ * time, in ns of CLOCK_MONOTONIC: the generic cell rate algorithm (ITU-T I.371). */
+struct lb_source_key {
+	__be32 addr[4]; /* IPv6: the /64 */
+	__u32 table;
+};
+ABI_SIZE(struct lb_source_key, 20);
+
+/* lb_fragments: LRU hash; the ports that a datagram's first fragment had. */
+struct lb_fragment_key {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be32 id;
+	__u8 proto;
+	__u8 zero[3];
+};
+ABI_SIZE(struct lb_fragment_key, 40);
+
+struct lb_fragment {
+	__be16 sport;
+	__be16 dport;
+	__u32 seen; /* in LB_TICKs */
+};
+ABI_SIZE(struct lb_fragment, 8);
+
+/* lb_links: hash, by ifindex. */
+struct lb_link_info {
+	__u32 mtu;
+};
+ABI_SIZE(struct lb_link_info, 4);
 
 /* lb_vips: array, by row of lb_tables: under which addresses a service may have been asked, for as
  * many as fit. Unused ones have proto 0. */
@@ -158,16 +267,18 @@ ABI_SIZE(struct lb_vips, 160);
 
 /* lb_backends: array. */
 enum lb_backend_state {
-	LB_BACKEND_UNUSED, /* flows that still name this row start anew */
-	LB_BACKEND_ACTIVE, /* in slot tables or not, its flows go on */
-	LB_BACKEND_CUT,	   /* its TCP flows are reset, its UDP flows start anew */
+	LB_BACKEND_UNUSED,   /* flows that still name this row start anew */
+	LB_BACKEND_ACTIVE,   /* its flows go on, it may get new ones */
+	LB_BACKEND_CUT,	     /* its TCP flows are reset, its UDP flows start anew */
+	LB_BACKEND_DRAINING, /* its flows go on, it gets no new ones */
 };
 
 struct lb_backend {
 	__be32 addr[4];
 	struct lb_hop hop;
 	__u32 id;	    /* the API's */
-	__u32 incarnation;  /* grows whenever the row gets another backend */
+	__u16 incarnation;  /* grows whenever the row gets another backend */
+	__u16 mtu;	    /* of the way there; 0: unknown */
 	__u16 source_first; /* rows of lb_sources for full NAT */
 	__u16 source_count;
 	__be16 port;   /* 0: the port the client used */
@@ -220,7 +331,25 @@ ABI_SIZE(struct lb_control, 8);
 	X(RESELECTED, "reselected", NONE, "Flows moved because their backend has gone")       \
 	X(PORT_CLASH, "port_clash", NONE, "Source ports skipped because they were taken")     \
 	X(EVENT_LOST, "event_lost", NONE, "Events the full ring buffer did not take")         \
-	X(NO_FLOW, "no_flow", PASS, "A reset for a connection that is unknown")
+	X(NO_FLOW, "no_flow", PASS, "A reset for a connection that is unknown")               \
+	X(TOO_BIG, "too_big", TX, "Too big for the way on: answered with an ICMP error")      \
+	X(TOO_BIG_QUIET, "too_big_quiet", DROP, "The same, beyond the rate of answers")       \
+	X(ICMP_ERROR, "icmp_error", TX, "ICMP errors sent on to whom they concern")           \
+	X(ECHO, "echo", TX, "Echo requests to a service address, answered")                   \
+	X(FRAGMENT_EARLY, "fragment_early", PASS, "A fragment whose first has not come")      \
+	X(DENIED, "denied", DROP, "The client is on the service's deny list")                 \
+	X(LIMITED, "limited", DROP, "New flows beyond the service's limits")                  \
+	X(LIMITED_PASS, "limited_pass", PASS, "The same, left to the stack")                  \
+	X(COOKIE_SENT, "cookie_sent", TX, "SYNs answered with a SYN cookie")                  \
+	X(COOKIE_BAD, "cookie_bad", DROP, "ACKs that acknowledge no cookie of ours")          \
+	X(COOKIE_WAIT, "cookie_wait", DROP, "Data sent before the backend had answered")      \
+	X(COOKIE_OPEN, "cookie_open", NONE, "Connections opened by a SYN cookie")             \
+	X(LOCAL, "local", PASS, "For a service, left to the stack by configuration")          \
+	X(STATELESS, "stateless", NONE, "Packets balanced without an entry")                  \
+	X(AFFINE, "affine", NONE, "New flows that went where their client was before")        \
+	X(BY_SERVER_ID, "by_server_id", NONE, "New flows sent by a QUIC connection id")       \
+	X(MSS_CLAMPED, "mss_clamped", NONE, "SYNs whose maximum segment size was lowered")    \
+	X(TRACE_LOST, "trace_lost", NONE, "Trace events the full ring buffer did not take")
 
 enum lb_action {
 	LB_ACTION_NONE, /* noted beside another verdict */
@@ -265,5 +394,50 @@ struct lb_event {
 	struct lb_key6 key; /* the packet's tuple; IPv4 in mapped form */
 };
 ABI_SIZE(struct lb_event, 48);
+
+/* lb_trace: ring buffer, written by a program loaded with lb_const_trace alone: one event a packet
+ * that lb_trace_filter lets through. */
+#define LB_TRACE_BYTES 128
+
+struct lb_trace_event {
+	__u64 time_ns;	/* CLOCK_MONOTONIC */
+	__u32 ifindex;	/* where it came in */
+	__u32 length;	/* of the frame as received */
+	__u32 backend;	/* id, the API's; 0: none */
+	__u32 table;	/* row of lb_tables; ~0: none */
+	__u16 captured; /* bytes in frame */
+	__u8 verdict;	/* XDP's */
+	__u8 counter;	/* enum lb_counter; LB_COUNTER_COUNT: forwarded */
+	__u8 state;	/* enum lb_state after the packet */
+	__u8 flags;	/* LB_TRACE_* */
+	__u8 family;	/* AF_INET, AF_INET6; 0: neither */
+	__u8 proto;
+	__be32 saddr[4]; /* as received; IPv4 in mapped form */
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+	__u8 mode; /* enum lb_mode, if forwarded */
+	__u8 tcp_flags;
+	__u8 zero[2];
+	__u8 frame[LB_TRACE_BYTES]; /* the frame's beginning as received */
+};
+ABI_SIZE(struct lb_trace_event, 200);
+
+enum lb_trace_flags {
+	LB_TRACE_NEW = 1 << 0,	 /* the packet began a flow */
+	LB_TRACE_REPLY = 1 << 1, /* the backend's direction */
+};
+
+/* lb_trace_filter: one element; what is zero asks nothing. */
+struct lb_trace_filter {
+	__be32 addr[4]; /* either end lies in addr/prefix */
+	__be32 mask[4];
+	__u32 backend; /* id */
+	__u32 sample;  /* one packet in so many; 0, 1: each */
+	__be16 port;   /* either end's */
+	__u8 proto;
+	__u8 only_drops;
+};
+ABI_SIZE(struct lb_trace_filter, 44);
 
 #endif

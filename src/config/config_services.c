@@ -88,7 +88,7 @@ static void build_explicit(struct build *build, struct item *item, struct config
 	service->table_size = (uint32_t)service_value(build, item, "maglev_table_size",
 						      "ebpf.xdp.load_balancing.maglev_table_size")
 				      .number;
-	service->nat = (enum config_nat)service_value(build, item, "nat", "ebpf.xdp.nat").number;
+	service->forwarding = (enum config_forwarding)service_value(build, item, "nat", "ebpf.xdp.nat").number;
 	build_addresses(build, item_at(item, "addresses"), service);
 	if (speaks(protocol, 0))
 		service->tcp_ports = build_ports(build, ports, &service->tcp_port_count);
@@ -108,7 +108,7 @@ static void build_implicit(struct build *build, struct config_service *service)
 		(enum config_algorithm)item_value(root, "ebpf.xdp.load_balancing.algorithm").number;
 	service->table_size =
 		(uint32_t)item_value(root, "ebpf.xdp.load_balancing.maglev_table_size").number;
-	service->nat = (enum config_nat)item_value(root, "ebpf.xdp.nat").number;
+	service->forwarding = (enum config_forwarding)item_value(root, "ebpf.xdp.nat").number;
 	if (item_value(root, "ebpf.xdp.protocols.tcp.enabled").number)
 		service->tcp_ports = build_ports(build,
 						 item_at(root, "ebpf.xdp.protocols.tcp.ports"),

@@ -234,10 +234,10 @@ bool doctor_has_ipv6(const struct config *config)
 	return has_family(config, false);
 }
 
-bool doctor_has_nat(const struct config *config, enum config_nat nat)
+bool doctor_has_nat(const struct config *config, enum config_forwarding nat)
 {
 	for (size_t i = 0; i < config->service_count; i++)
-		if (config->services[i].nat == nat)
+		if (config->services[i].forwarding == nat)
 			return true;
 	return false;
 }

@@ -106,6 +106,6 @@ void doctor_each_listener(doctor_listener_fn fn, void *ctx);
 void doctor_pin_dir(const struct config *config, char *path, size_t size);
 bool doctor_has_ipv4(const struct config *config);
 bool doctor_has_ipv6(const struct config *config);
-bool doctor_has_nat(const struct config *config, enum config_nat nat);
+bool doctor_has_nat(const struct config *config, enum config_forwarding nat);
 
 #endif

@@ -296,9 +296,9 @@ static void describe_service(const struct service *old, const struct service *ne
 {
 	describe_endpoints(old, new, "gone", out);
 	describe_endpoints(new, old, "added", out);
-	if (old->nat != new->nat)
+	if (old->forwarding != new->forwarding)
 		buf_printf(out, "service %s: nat %s for new connections\n", new->name,
-			   new->nat == CONFIG_NAT_FULL ? "full" : "destination");
+			   new->forwarding == CONFIG_NAT_FULL ? "full" : "destination");
 	if (old->algorithm != new->algorithm)
 		buf_printf(out, "service %s: algorithm %s, was %s\n", new->name,
 			   algorithm_name(new->algorithm), algorithm_name(old->algorithm));

@@ -1,6 +1,7 @@
 #include "model.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,8 @@ static void service_done(struct service *service)
 	free(service->addresses);
 	free(service->tcp_ports);
 	free(service->udp_ports);
+	free(service->allow);
+	free(service->deny);
 	free(service->backends);
 }
 
@@ -43,8 +46,11 @@ static int service_copy(const struct service *from, struct service *to)
 	to->addresses = copy_list(from->addresses, from->address_count, sizeof(*to->addresses));
 	to->tcp_ports = copy_list(from->tcp_ports, from->tcp_port_count, sizeof(*to->tcp_ports));
 	to->udp_ports = copy_list(from->udp_ports, from->udp_port_count, sizeof(*to->udp_ports));
+	to->allow = copy_list(from->allow, from->allow_count, sizeof(*to->allow));
+	to->deny = copy_list(from->deny, from->deny_count, sizeof(*to->deny));
 	to->backends = copy_list(from->backends, from->backend_count, sizeof(*to->backends));
-	if (to->name && to->addresses && to->tcp_ports && to->udp_ports && to->backends)
+	if (to->name && to->addresses && to->tcp_ports && to->udp_ports && to->allow && to->deny &&
+	    to->backends)
 		return 0;
 	service_done(to);
 	memset(to, 0, sizeof(*to));
@@ -332,7 +338,10 @@ static int add_service(struct model *model, const struct config_service *config,
 	service->name = strdup(config->name);
 	service->tcp_ports = copy_list(config->tcp_ports, config->tcp_port_count, sizeof(uint16_t));
 	service->udp_ports = copy_list(config->udp_ports, config->udp_port_count, sizeof(uint16_t));
-	if (r < 0 || !service->name || !service->tcp_ports || !service->udp_ports)
+	service->allow = copy_list(config->allow, config->allow_count, sizeof(*config->allow));
+	service->deny = copy_list(config->deny, config->deny_count, sizeof(*config->deny));
+	if (r < 0 || !service->name || !service->tcp_ports || !service->udp_ports ||
+	    !service->allow || !service->deny)
 		return err_set(err, -ENOMEM, "cannot build service %s: out of memory",
 			       config->name);
 	service->implicit = config->implicit;
@@ -340,7 +349,15 @@ static int add_service(struct model *model, const struct config_service *config,
 	service->udp_port_count = config->udp_port_count;
 	service->algorithm = config->algorithm;
 	service->table_size = config->table_size;
-	service->nat = config->nat;
+	service->forwarding = config->forwarding;
+	service->tcp_affinity_ns = config->tcp_affinity_ns;
+	service->udp_affinity_ns = config->udp_affinity_ns;
+	service->quic = config->quic;
+	service->limits = config->limits;
+	service->allow_count = config->allow_count;
+	service->deny_count = config->deny_count;
+	service->on_unhealthy = config->health.on_unhealthy;
+	service->min_healthy_percent = config->health.min_healthy_percent;
 	return 0;
 }
 
@@ -356,7 +373,13 @@ static int add_backends(struct model *model, struct service *service,
 			.port = config->backends[i].port,
 			.weight = config->backends[i].weight,
 			.origin = BACKEND_FROM_CONFIG,
+			.has_server_id = config->backends[i].has_server_id,
+			.server_id = config->backends[i].server_id,
 		};
+
+		if (config->backends[i].name)
+			snprintf(backend.name, sizeof(backend.name), "%s",
+				 config->backends[i].name);
 
 		r = model_backend_restore(model, service, &backend, err);
 	}
@@ -400,6 +423,13 @@ static int check_overlap(const struct service *a, const struct service *b, struc
 	return 0;
 }
 
+/* Does the configuration send new flows of service to the local stack? */
+static bool goes_local(const struct config *config, const struct config_service *service)
+{
+	return (service->complex_routing && config->ebpf.fallback_complex) ||
+	       (service->websocket && config->ebpf.fallback_websocket);
+}
+
 int model_build(const struct config *config, const struct addr *local, size_t local_count,
 		struct model **ret, struct err *err)
 {
@@ -409,8 +439,10 @@ int model_build(const struct config *config, const struct addr *local, size_t lo
 	*ret = NULL;
 	if (!model)
 		return err_set(err, -ENOMEM, "cannot build the model: out of memory");
-	for (size_t i = 0; r == 0 && i < config->service_count; i++)
+	for (size_t i = 0; r == 0 && i < config->service_count; i++) {
 		r = add_service(model, &config->services[i], local, local_count, err);
+		model->services[i].local = goes_local(config, &config->services[i]);
+	}
 	for (size_t i = 0; r == 0 && i < model->service_count; i++)
 		for (size_t k = 0; r == 0 && k < i; k++)
 			r = check_overlap(&model->services[k], &model->services[i], err);

@@ -21,6 +21,13 @@ enum backend_state {
 
 #define BACKEND_WEIGHT_MAX 65535
 
+/* What the health checks say. */
+enum backend_health {
+	BACKEND_UNCHECKED, /* as good as healthy */
+	BACKEND_HEALTHY,
+	BACKEND_UNHEALTHY,
+};
+
 enum backend_origin {
 	BACKEND_FROM_CONFIG,
 	BACKEND_FROM_API,
@@ -33,7 +40,17 @@ struct backend {
 	uint32_t weight;
 	enum backend_state state;
 	enum backend_origin origin;
-	int64_t deadline_wall_s; /* BACKEND_REMOVED: when it becomes BACKEND_RESET; 0: never */
+	int64_t deadline_wall_s; /* BACKEND_REMOVED: when it becomes BACKEND_RESET; DRAINING: when
+				    its connections are cut; 0: never */
+	bool has_server_id;
+	uint32_t server_id;
+	char name[64]; /* label for people; "" */
+
+	/* What was observed: neither configured nor saved. */
+	enum backend_health health;
+	bool unhealthy_cut;	/* unhealthy, and its connections are to be reset */
+	uint16_t withheld_permille; /* of its weight, by slow start; 0: it gets all */
+	uint64_t load;		/* active connections, for LEAST_CONNECTIONS */
 };
 
 struct service {
@@ -47,7 +64,18 @@ struct service {
 	size_t udp_port_count;
 	enum config_algorithm algorithm;
 	uint32_t table_size;
-	enum config_nat nat;
+	enum config_forwarding forwarding;
+	uint64_t tcp_affinity_ns;
+	uint64_t udp_affinity_ns;
+	struct config_quic quic;
+	struct config_limits limits;
+	struct addr_net *allow;
+	size_t allow_count;
+	struct addr_net *deny;
+	size_t deny_count;
+	bool local; /* new flows go to the local stack: fallback and services[].needs */
+	enum config_on_unhealthy on_unhealthy;
+	uint32_t min_healthy_percent;
 	struct backend *backends; /* sorted by id */
 	size_t backend_count;
 };

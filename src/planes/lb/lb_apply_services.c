@@ -26,7 +26,7 @@ int apply_service_ports(struct lb *lb, const struct service *service, const uint
 		struct lb_service value = {
 			.table = (__u32)tables[ipv6],
 			.table_size = service->table_size,
-			.nat = service->nat == CONFIG_NAT_FULL ? LB_NAT_FULL : LB_NAT_DESTINATION,
+			.mode = service->forwarding == CONFIG_NAT_FULL ? LB_MODE_NAT_FULL : LB_MODE_NAT_DESTINATION,
 		};
 
 		for (size_t k = 0; k < count; k++) {
@@ -90,7 +90,7 @@ static void collect_ports(const struct lb *lb, const struct model *model, struct
 			for (uint32_t port = lb->options.port_first; port <= lb->options.port_last;
 			     port++)
 				bitset_set((uint64_t *)ports->to[p], port);
-			if (service->nat == CONFIG_NAT_FULL)
+			if (service->forwarding == CONFIG_NAT_FULL)
 				continue;
 			for (size_t b = 0; b < service->backend_count; b++) {
 				if (service->backends[b].port)

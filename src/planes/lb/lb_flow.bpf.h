@@ -30,7 +30,7 @@ struct slow_path {
 	/* Of a new flow: */
 	struct lb_backend backend;
 	__u32 row; /* of backend */
-	__u32 nat;
+	__u32 mode; /* enum lb_mode */
 	__u64 hash;
 };
 

@@ -97,10 +97,10 @@ static __always_inline bool is_service_port(const struct packet *p, __u16 port)
 }
 
 /* Does the backend see the client's address?  Asked of the constants first: what is switched off
- * must not be in the program, and nf->nat is not known when loading. */
+ * must not be in the program, and nf->mode is not known when loading. */
 static __always_inline bool keeps_client(const struct slow_path *nf)
 {
-	return !lb_const_nat_full || (lb_const_nat_destination && nf->nat == LB_NAT_DESTINATION);
+	return !lb_const_nat_full || (lb_const_nat_destination && nf->mode == LB_MODE_NAT_DESTINATION);
 }
 
 /* Sets address and port that the flow tries at number i.  Returns false if that one is none. */
@@ -306,7 +306,8 @@ static __always_inline void prepare_reply(struct xdp_md *ctx, struct slow_path *
 		flow->flags |= LB_FLOW_PICKED_UP;
 	if (flow->state == LB_STATE_FIN_WAIT)
 		flow->flags |= LB_FLOW_FIN_CLIENT;
-	flow->zero = 0;
+	flow->mode = nf->mode;
+	flow->mtu = 0;
 	flow->sport = p->dport;
 	flow->dport = p->sport;
 	hop_back(ctx, p, flow);
@@ -529,7 +530,7 @@ static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 	nf->hash = hash_of_packet(ipv6, &nf->p);
 	if (!select_backend(nf, service))
 		return pass(ctx, LB_NO_BACKEND);
-	nf->nat = service->nat;
+	nf->mode = service->mode;
 	if (!keeps_client(nf) && !nf->backend.source_count)
 		return drop(ctx, LB_NO_ROUTE);
 	prepare_reply(ctx, nf);

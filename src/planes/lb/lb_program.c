@@ -32,7 +32,7 @@ struct lb_features lb_features_of(const struct model *model)
 		}
 		if (service->udp_port_count)
 			features.udp = true;
-		if (service->nat == CONFIG_NAT_FULL)
+		if (service->forwarding == CONFIG_NAT_FULL)
 			features.nat_full = true;
 		else
 			features.nat_destination = true;

@@ -220,7 +220,7 @@ static struct service service_of(const char *name, const char *address)
 		.address_count = 1,
 		.algorithm = CONFIG_MAGLEV,
 		.table_size = 65537,
-		.nat = CONFIG_NAT_FULL,
+		.forwarding = CONFIG_NAT_FULL,
 		.backends = calloc(DAEMON_ROOM, sizeof(struct backend)),
 	};
 

@@ -99,7 +99,7 @@ static void test_services_take_what_they_leave_open_from_ebpf(void **state)
 
 	assert_int_equal(config->service_count, 3);
 	assert_true(implicit->implicit);
-	assert_int_equal(implicit->nat, CONFIG_NAT_DESTINATION);
+	assert_int_equal(implicit->forwarding, CONFIG_NAT_DESTINATION);
 	assert_int_equal(implicit->table_size, 251);
 	assert_int_equal(implicit->backends[0].id, 7);
 	assert_int_equal(implicit->backends[0].weight, 0);
@@ -111,14 +111,14 @@ static void test_services_take_what_they_leave_open_from_ebpf(void **state)
 	assert_int_equal(web->tcp_port_count, 2);
 	assert_int_equal(web->udp_port_count, 2);
 	assert_int_equal(web->table_size, 1009);
-	assert_int_equal(web->nat, CONFIG_NAT_FULL);
+	assert_int_equal(web->forwarding, CONFIG_NAT_FULL);
 	assert_int_equal(web->backends[0].id, 2);
 	assert_int_equal(web->backends[0].port, 80);
 	assert_int_equal(web->backends[0].weight, 65535);
 	assert_int_equal(web->backends[1].id, 3);
 	assert_int_equal(plain->udp_port_count, 0);
 	assert_int_equal(plain->table_size, 251);
-	assert_int_equal(plain->nat, CONFIG_NAT_DESTINATION);
+	assert_int_equal(plain->forwarding, CONFIG_NAT_DESTINATION);
 	assert_int_equal(plain->backends[0].id, 4);
 	config_free(config);
 }

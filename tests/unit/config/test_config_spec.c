@@ -132,7 +132,7 @@ static void complete(const struct config *config)
 	assert_two_backends(config);
 	assert_int_equal(config->services[0].algorithm, CONFIG_MAGLEV);
 	assert_int_equal(config->services[0].table_size, 65537);
-	assert_int_equal(config->services[0].nat, CONFIG_NAT_FULL);
+	assert_int_equal(config->services[0].forwarding, CONFIG_NAT_FULL);
 	assert_int_equal(config->services[0].tcp_port_count, 2);
 	assert_memory_equal(config->services[0].tcp_ports, ports, sizeof(ports));
 }

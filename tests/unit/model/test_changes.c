@@ -368,7 +368,7 @@ static void every_difference_has_a_line_of_its_own(void **state)
 
 	web->addresses[0] = address("2001:db8::80");
 	web->tcp_ports[0] = 443;
-	web->nat = CONFIG_NAT_DESTINATION;
+	web->forwarding = CONFIG_NAT_DESTINATION;
 	web->algorithm = CONFIG_ROUND_ROBIN;
 	web->table_size = 997;
 	web->backends[0].weight = 1;

@@ -69,7 +69,7 @@ static void fixture_init(struct fixture *f)
 		.udp_port_count = 1,
 		.algorithm = CONFIG_WEIGHTED,
 		.table_size = 997,
-		.nat = CONFIG_NAT_DESTINATION,
+		.forwarding = CONFIG_NAT_DESTINATION,
 		.backends = f->web_backends,
 		.backend_count = 2,
 	};
@@ -135,7 +135,7 @@ static void a_named_service_has_what_its_configuration_says(void **state)
 	assert_int_equal(web->udp_ports[0], 53);
 	assert_int_equal(web->algorithm, CONFIG_WEIGHTED);
 	assert_int_equal(web->table_size, 997);
-	assert_int_equal(web->nat, CONFIG_NAT_DESTINATION);
+	assert_int_equal(web->forwarding, CONFIG_NAT_DESTINATION);
 	assert_null(model_service(model, "we"));
 	model_free(model);
 }

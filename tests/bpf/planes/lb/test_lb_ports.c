@@ -108,7 +108,7 @@ static void a_services_port_is_never_given(void **state)
 	const struct row *row = *state;
 	int ports[FEW] = { 0 };
 
-	world_service("192.0.2.99", FEW_FIRST + 1, row->packet.proto, LB_NAT_FULL, TABLE_4);
+	world_service("192.0.2.99", FEW_FIRST + 1, row->packet.proto, LB_MODE_NAT_FULL, TABLE_4);
 	assert_int_equal(come(&row->packet, 10000, ports), FEW - 1);
 	assert_each(ports, 1, 0, 1, 1);
 }
@@ -214,7 +214,7 @@ static void kept_ports_that_clash_are_told_apart(void **state)
 	struct talk first;
 	struct talk second;
 
-	world_service(packet.to, 8080, packet.proto, LB_NAT_DESTINATION,
+	world_service(packet.to, 8080, packet.proto, LB_MODE_NAT_DESTINATION,
 		      packet_is_v6(&packet) ? TABLE_KEEP6 : TABLE_KEEP4);
 	talk_open(&first, &packet);
 	packet.dport = 8080; /* the same backend, so the same tuple there */

@@ -155,10 +155,10 @@ static void add_vip(uint32_t table, const struct lb_service_key *key)
 	}
 }
 
-void world_service(const char *addr, uint16_t port, uint8_t proto, enum lb_nat nat, uint32_t table)
+void world_service(const char *addr, uint16_t port, uint8_t proto, enum lb_mode mode, uint32_t table)
 {
 	struct lb_service_key key = service_key(addr, port, proto);
-	struct lb_service service = { .table = table, .table_size = WORLD_SLOTS, .nat = nat };
+	struct lb_service service = { .table = table, .table_size = WORLD_SLOTS, .mode = mode };
 	int index = proto == IPPROTO_TCP ? LB_TCP : LB_UDP;
 
 	put(world.bpf->maps.lb_services, &key, &service);
@@ -285,12 +285,12 @@ static void reset_backend(uint32_t row, const char *addr, uint16_t source)
 
 static void reset_services(uint8_t proto)
 {
-	world_service(VIP4, 80, proto, LB_NAT_FULL, TABLE_4);
-	world_service(VIP4, 8080, proto, LB_NAT_FULL, TABLE_4);
-	world_service(VIP6, 80, proto, LB_NAT_FULL, TABLE_6);
-	world_service(VIP6, 8080, proto, LB_NAT_FULL, TABLE_6);
-	world_service(KEEP4, 80, proto, LB_NAT_DESTINATION, TABLE_KEEP4);
-	world_service(KEEP6, 80, proto, LB_NAT_DESTINATION, TABLE_KEEP6);
+	world_service(VIP4, 80, proto, LB_MODE_NAT_FULL, TABLE_4);
+	world_service(VIP4, 8080, proto, LB_MODE_NAT_FULL, TABLE_4);
+	world_service(VIP6, 80, proto, LB_MODE_NAT_FULL, TABLE_6);
+	world_service(VIP6, 8080, proto, LB_MODE_NAT_FULL, TABLE_6);
+	world_service(KEEP4, 80, proto, LB_MODE_NAT_DESTINATION, TABLE_KEEP4);
+	world_service(KEEP6, 80, proto, LB_MODE_NAT_DESTINATION, TABLE_KEEP6);
 	for (uint32_t port = WORLD_PORT_FIRST; port <= WORLD_PORT_LAST; port++)
 		bitset_set((uint64_t *)ports.to[proto == IPPROTO_TCP ? LB_TCP : LB_UDP], port);
 	world_serve_port(proto, PORT_REAL, true);
