@@ -28,6 +28,7 @@ def test_every_specialisation_loads(tmp_path):
     budget.write_text(re.sub(r"\b\d+\b(?=\s|$)", "1000000", BUDGET.read_text(encoding="utf-8")), encoding="utf-8")
     done = run(BUILD / "tests/bpf/verify", budget, timeout=300, check=False)
     said = done.stdout + done.stderr
+    print(said)
     names = re.findall(r"^(lb-\S+)", budget.read_text(encoding="utf-8"), re.M)
     assert set(names) <= set(re.findall(r"^(\S+) +\d+ +\d+ ", said, re.M)), said
     assert RELEASE < (6, 8) or done.returncode == 0, said
