@@ -1,4 +1,4 @@
-"""Writes the archive that Linux unpacks as its first root (Documentation/driver-api/early-userspace/buffer-format.rst)."""
+"""Writes the archive that Linux unpacks as its first root (driver-api/early-userspace/buffer-format.rst)."""
 import os
 import stat
 
