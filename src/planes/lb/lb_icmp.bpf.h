@@ -452,7 +452,8 @@ static __always_inline int echo(struct xdp_md *ctx, const bool ipv6)
 	return ipv6 ? echo6(ctx, &slow->p) : echo4(ctx, &slow->p);
 }
 
-/* Apart, so that their stack is not below lb_icmp_error's: Linux 6.1 rounds every frame up to 32. */
+/* Apart, so that their stack is not below lb_icmp_error's: Linux 6.1 rounds every frame up to 32.
+ */
 __noinline int lb_echo4(struct xdp_md *ctx)
 {
 	return echo(ctx, false);
