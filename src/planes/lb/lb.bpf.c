@@ -171,19 +171,29 @@ static __always_inline int forward(struct xdp_md *ctx, const struct packet *p,
 	return verdict;
 }
 
+/* After the test of a looked-up pointer: clang may add to it first and test it then, which the
+ * verifiers of Linux 6.1 and 6.12 refuse. */
+#define forget_origin(pointer) asm volatile("" : "+r"(pointer))
+
 /* The entry that a new flow has just got, or never gets. */
 static __always_inline struct lb_conn4 *written4(void)
 {
 	struct slow_path *slow = slow_path();
 
-	return slow ? &slow->conn4 : NULL;
+	if (!slow)
+		return NULL;
+	forget_origin(slow);
+	return &slow->conn4;
 }
 
 static __always_inline struct lb_conn6 *written6(void)
 {
 	struct slow_path *slow = slow_path();
 
-	return slow ? &slow->conn : NULL;
+	if (!slow)
+		return NULL;
+	forget_origin(slow);
+	return &slow->conn;
 }
 
 /* A packet whose answer comes another way. */

@@ -258,17 +258,6 @@ static __always_inline enum claim allocate_source(struct xdp_md *ctx, const bool
 	return ipv6 ? lb_take_over_port6(at) : lb_take_over_port4(at);
 }
 
-/* Linux 6.1's verifier would multiply what the tries may find by what led here. */
-__noinline int lb_allocate_source4(struct xdp_md *ctx)
-{
-	return allocate_source(ctx, false);
-}
-
-__noinline int lb_allocate_source6(struct xdp_md *ctx)
-{
-	return allocate_source(ctx, true);
-}
-
 static __always_inline bool find_lost_half(const bool ipv6)
 {
 	for (__u32 i = 0; i < LB_PORT_TRIES; i++)
@@ -717,7 +706,7 @@ static __always_inline int new_nat(struct xdp_md *ctx, const bool ipv6)
 	if (!middle || !find_lost_half(ipv6)) {
 		if (middle && nf->p.tcp_flags & TCP_RST)
 			return pass(ctx, LB_NO_FLOW);
-		claim = ipv6 ? lb_allocate_source6(ctx) : lb_allocate_source4(ctx);
+		claim = allocate_source(ctx, ipv6);
 		if (claim == TAKEN)
 			return drop(ctx, LB_NO_PORT);
 		if (claim == REFUSED)
