@@ -17,7 +17,7 @@ _loom_words() {
 	local common='--instance --socket --url --token-file --json --help --version'
 
 	case "$1" in
-	'') echo "status services backends conns stats reload config doctor help $common" ;;
+	'') echo "status services backends conns stats reload config doctor irq help $common" ;;
 	status | services | stats) echo "--watch $common" ;;
 	backends) echo "add rm weight drain undrain --watch $common" ;;
 	'backends add') echo "--weight --id --service $common" ;;
@@ -25,8 +25,13 @@ _loom_words() {
 	conns) echo "--client --backend --state --limit --all --watch $common" ;;
 	reload) echo "--reset $common" ;;
 	doctor) echo "--config $common" ;;
-	help) echo 'status services backends conns stats reload config doctor' ;;
+	irq) echo 'plan apply show' ;;
+	'irq plan') echo "--iface --cpus --numa --root $common" ;;
+	'irq apply') echo "--iface --cpus --numa --force --root $common" ;;
+	'irq show') echo "--iface --root --watch $common" ;;
+	help) echo 'status services backends conns stats reload config doctor irq' ;;
 	'help backends') echo 'add rm weight drain undrain' ;;
+	'help irq') echo 'plan apply show' ;;
 	*) echo "$common" ;;
 	esac
 }
@@ -50,12 +55,12 @@ _loom() {
 			[ $((i + 1)) -lt "$cword" ] && _loom_command+=("$word" "${words[i + 1]}")
 			((i++))
 			;;
-		--weight | --id | --service | --deadline | --client | --backend | --state | --limit | --config | -c) ((i++)) ;;
+		--weight | --id | --service | --deadline | --client | --backend | --state | --limit | --config | -c | --iface | -i | --cpus | --root) ((i++)) ;;
 		-*) ;;
 		*)
 			case "$verb" in
 			'') verb=$word ;;
-			backends | help)
+			backends | irq | help)
 				if [ "$operands" = 0 ]; then verb="$verb $word"; else ((operands++)); fi
 				;;
 			*) ((operands++)) ;;
@@ -67,6 +72,14 @@ _loom() {
 	case "$prev" in
 	--socket | --token-file | --config | -c)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+		;;
+	--iface | -i)
+		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/class/net)" -- "$cur")
+		return
+		;;
+	--root)
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return
 		;;
 	--backend)
@@ -81,7 +94,7 @@ _loom() {
 		mapfile -t COMPREPLY < <(compgen -W 'udp syn_sent syn_recv established fin_wait time_wait closed' -- "$cur")
 		return
 		;;
-	--instance | --url | --weight | --id | --deadline | --client | --limit) return ;;
+	--instance | --url | --weight | --id | --deadline | --client | --limit | --cpus) return ;;
 	esac
 
 	case "$verb" in
