@@ -14,6 +14,7 @@
 #define LB_ABI_VERSION 2
 
 #define LB_MAX_SERVICES	  4096 /* rows of lb_tables: a service takes one per address family */
+#define LB_SPREAD_SLOTS	  4096 /* rows of lb_cpu_slots */
 #define LB_MAX_SOURCES	  256
 #define LB_MAX_INTERFACES 16
 #define LB_PORT_WORDS	  1024 /* 65,536 bits */

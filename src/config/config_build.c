@@ -37,6 +37,15 @@ uint16_t *build_ports(struct build *build, const struct item *list, size_t *ret_
 	return ports;
 }
 
+static void build_cpus(struct build *build)
+{
+	struct config_ebpf *ebpf = &build->config->ebpf;
+
+	/* Numbers of ports are as wide. */
+	ebpf->cpu_affinity = build_ports(build, item_at(build->root, "ebpf.xdp.cpu_affinity"),
+					 &ebpf->cpu_affinity_count);
+}
+
 static void build_interfaces(struct build *build)
 {
 	const struct item *list = item_at(build->root, "ebpf.xdp.interface");
@@ -159,6 +168,7 @@ static void build_ebpf(struct build *build)
 	ebpf->passthrough_ports = build_ports(build, item_at(root, "ebpf.xdp.passthrough_ports"),
 					      &ebpf->passthrough_port_count);
 	build_interfaces(build);
+	build_cpus(build);
 	build_snat(build);
 	check_snat_overlap(build);
 	build_conntrack(build);

@@ -188,6 +188,7 @@ void config_free(struct config *config)
 	free(config->ebpf.pin_path);
 	free(config->ebpf.snat_addresses);
 	free(config->ebpf.passthrough_ports);
+	free(config->ebpf.cpu_affinity);
 	free(config->admin.socket);
 	free_secret(config->admin.bearer);
 	free(config->admin.basic_user);

@@ -441,12 +441,14 @@ static const struct key xdp_keys[] = {
 	  .help = "For mode: hybrid: what is balanced by the program." },
 	{ .name = "cpu_affinity",
 	  .type = KEY_LIST,
-	  .flags = KEY_LATER | KEY_UNIQUE | KEY_OR_ALL,
+	  .flags = KEY_UNIQUE | KEY_OR_ALL,
 	  .min = 1,
 	  .max = 4096,
 	  .keys = &cpu_element,
 	  .fallback = "all",
-	  .help = "CPUs that process packets." },
+	  .help = "CPUs that process packets.  An interface without a queue of its own for each of "
+		  "them, or without interrupts, hands every flow to one of them (Linux 5.9); 'loom "
+		  "irq' assigns the queues of others." },
 	{ .name = "programs",
 	  .type = KEY_LIST,
 	  .flags = KEY_LATER | KEY_APPEND,

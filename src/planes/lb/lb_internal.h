@@ -5,6 +5,7 @@
 
 #include "lb.h"
 #include "lb_stats.h"
+#include "sys/cpus.h"
 
 /* Pinned maps, in pinning order; lb_control last: its presence says that the rest is whole. */
 #define LB_MAPS(X)                           \
@@ -74,6 +75,8 @@ struct lb_sweep {
 struct lb {
 	struct lb_options options;
 	struct lb_features features;
+	struct cpus
+		spread; /* CPUs that the loaded program spreads packets over; none: it does not */
 	struct lb_bpf *bpf; /* owned; the loaded program */
 	int maps[LB_MAP_COUNT];
 	bool adopted;
@@ -110,6 +113,16 @@ int lb_program_fd(const struct lb *lb);
 uint32_t lb_touch_ticks(const struct lb *lb);
 struct lb_features lb_features_of(const struct model *model);
 bool lb_features_equal(const struct lb_features *a, const struct lb_features *b);
+
+/* lb_spread.c */
+void lb_spread_cpus(const struct config_ebpf *config, struct cpus *ret);
+/* Does the configuration want other CPUs than the loaded program has? */
+bool lb_spread_changed(const struct lb *lb);
+/* Before and after bpf is loaded: for cpus, or none.  0 or -errno with a sentence. */
+int lb_spread_prepare(struct lb_bpf *bpf, const struct cpus *cpus, struct err *err);
+int lb_spread_fill(const struct lb_bpf *bpf, const struct cpus *cpus, struct err *err);
+/* The program for an interface: lb_main, or what hands its packets on. */
+int lb_spread_program_fd(const struct lb *lb, const char *interface);
 
 /* lb_attach.c */
 void lb_links_close(struct lb *lb);

@@ -85,7 +85,8 @@ static __always_inline int send_to_hop(struct xdp_md *ctx, const struct lb_hop *
 		return -1;
 	__builtin_memcpy(eth->h_dest, hop->dmac, 6);
 	__builtin_memcpy(eth->h_source, hop->smac, 6);
-	if (hop->ifindex == ctx->ingress_ifindex)
+	/* A CPU map's program has no XDP_TX. */
+	if (hop->ifindex == ctx->ingress_ifindex && !lb_const_spread)
 		return XDP_TX;
 	return bpf_redirect(hop->ifindex, 0);
 }

@@ -111,6 +111,13 @@ static void fallback(const struct config *config)
 	assert_int_equal(config->ebpf.passthrough_ports[0], 9091);
 }
 
+static void cpus(const struct config *config)
+{
+	assert_int_equal(config->ebpf.cpu_affinity_count, 4);
+	for (uint16_t cpu = 0; cpu < 4; cpu++)
+		assert_int_equal(config->ebpf.cpu_affinity[cpu], cpu);
+}
+
 static void batch(const struct config *config)
 {
 	assert_int_equal(config->ebpf.batch_size, 64);
@@ -154,7 +161,7 @@ static const struct block {
 	{ SPEC "10_udp_load_balancing.yaml", udp, { "ebpf.xdp.protocols.udp.session_affinity" } },
 	{ SPEC "11_fallback_to_userspace.yaml", fallback, { "ebpf.xdp.fallback" } },
 	{ SPEC "12_hybrid_mode.yaml", algorithms, { "ebpf.mode: hybrid", "ebpf.xdp.routes" } },
-	{ SPEC "13_cpu_pinning.yaml", algorithms, { "ebpf.xdp.cpu_affinity" } },
+	{ SPEC "13_cpu_pinning.yaml", cpus, { NULL } },
 	{ SPEC "14_batch_processing.yaml", batch, { NULL } },
 	{ SPEC "15_map_sizing.yaml", maps, { "ebpf.maps.stats" } },
 	{ SPEC "16_complete_example.yaml",
