@@ -106,7 +106,7 @@ def test_a_flow_stays_on_one_cpu(net, address):
 @pytest.mark.parametrize("address", [VIP4, VIP6])
 def test_bodies_arrive_whole(net, address):
     use(net, CPUS)
-    done = net.client.run("sh", "-c", f"curl -sS --fail -g {url(address, '/blob')} | sha256sum")
+    done = net.client.run("sh", "-c", f"curl -sS --fail --max-time 20 -g {url(address, '/blob')} | sha256sum")
     assert done.stdout.split()[0] == hashlib.sha256(blob()).hexdigest()
 
 
@@ -146,6 +146,7 @@ def test_a_cpu_that_is_not_there_is_refused_and_changes_nothing(net):
     answer = net.loom.api("POST", "/config/reload", status=422)
     assert f"cannot use CPU {NO_CPU}: it is not online" in answer["error"]["message"]
     assert "ebpf.xdp.cpu_affinity" in answer["error"]["message"]
+    assert not any("cannot return" in line for line in net.loom.process.lines)
     with counted(net) as packets:
         who(net.client, VIP4, 80)
     assert list(packets) == [CPUS[0]]
