@@ -17,7 +17,7 @@ _loom_words() {
 	local common='--instance --socket --url --token-file --json --help --version'
 
 	case "$1" in
-	'') echo "status services backends conns stats reload config doctor irq help $common" ;;
+	'') echo "status services backends conns stats reload config doctor decap irq help $common" ;;
 	status | services | stats) echo "--watch $common" ;;
 	backends) echo "add rm weight drain undrain --watch $common" ;;
 	'backends add') echo "--weight --id --service $common" ;;
@@ -25,11 +25,12 @@ _loom_words() {
 	conns) echo "--client --backend --state --limit --all --watch $common" ;;
 	reload) echo "--reset $common" ;;
 	doctor) echo "--config $common" ;;
+	decap) echo "--iface --vip --mode --gue-port --pin-path --check --show --detach $common" ;;
 	irq) echo 'plan apply show' ;;
 	'irq plan') echo "--iface --cpus --numa --root $common" ;;
 	'irq apply') echo "--iface --cpus --numa --force --root $common" ;;
 	'irq show') echo "--iface --root --watch $common" ;;
-	help) echo 'status services backends conns stats reload config doctor irq' ;;
+	help) echo 'status services backends conns stats reload config doctor decap irq' ;;
 	'help backends') echo 'add rm weight drain undrain' ;;
 	'help irq') echo 'plan apply show' ;;
 	*) echo "$common" ;;
@@ -55,7 +56,7 @@ _loom() {
 			[ $((i + 1)) -lt "$cword" ] && _loom_command+=("$word" "${words[i + 1]}")
 			((i++))
 			;;
-		--weight | --id | --service | --deadline | --client | --backend | --state | --limit | --config | -c | --iface | -i | --cpus | --root) ((i++)) ;;
+		--weight | --id | --service | --deadline | --client | --backend | --state | --limit | --config | -c | --iface | --vip | --mode | --gue-port | --pin-path | -i | --cpus | --root) ((i++)) ;;
 		-*) ;;
 		*)
 			case "$verb" in
@@ -70,7 +71,15 @@ _loom() {
 	done
 
 	case "$prev" in
-	--socket | --token-file | --config | -c)
+	--iface)
+		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$cur")
+		return
+		;;
+	--mode)
+		mapfile -t COMPREPLY < <(compgen -W 'native generic' -- "$cur")
+		return
+		;;
+	--socket | --token-file | --config | -c | --pin-path)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
@@ -94,7 +103,7 @@ _loom() {
 		mapfile -t COMPREPLY < <(compgen -W 'udp syn_sent syn_recv established fin_wait time_wait closed' -- "$cur")
 		return
 		;;
-	--instance | --url | --weight | --id | --deadline | --client | --limit | --cpus) return ;;
+	--instance | --url | --weight | --id | --deadline | --client | --limit | --vip | --gue-port | --cpus) return ;;
 	esac
 
 	case "$verb" in
