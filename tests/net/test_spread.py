@@ -104,6 +104,18 @@ def test_a_flow_stays_on_one_cpu(net, address):
 
 
 @pytest.mark.parametrize("address", [VIP4, VIP6])
+def test_fragments_go_by_their_addresses_alone(net, address):
+    use(net, CPUS)
+    data = b"x" * 4000
+    with counted(net) as packets:
+        for _ in range(16):
+            with net.client.datagram(family=family_of(address)) as sock:
+                sock.sendto(data, (address, ECHO_PORT))
+                assert sock.recv(8000).endswith(data)
+    assert list(packets.values()) == [16 * 3], packets
+
+
+@pytest.mark.parametrize("address", [VIP4, VIP6])
 def test_bodies_arrive_whole(net, address):
     use(net, CPUS)
     done = net.client.run("sh", "-c", f"curl -sS --fail --max-time 20 -g {url(address, '/blob')} | sha256sum")
