@@ -82,10 +82,10 @@ struct lb_keys; /* lb_apply_keys.c */
 struct lb {
 	struct lb_options options;
 	struct lb_features features;
-	struct cpus
-		spread; /* CPUs that the loaded program spreads packets over; none: it does not */
+	struct cpus spread; /* the CPUs that the loaded program spreads packets over, if it does */
 	struct lb_bpf *bpf; /* owned; the loaded program */
 	int maps[LB_MAP_COUNT];
+	struct lb_migration *migration; /* owned; NULL unless maps of an older layout were found */
 	bool adopted;
 	uint32_t generation;
 
@@ -133,6 +133,18 @@ int lb_spread_prepare(struct lb_bpf *bpf, const struct cpus *cpus, struct err *e
 int lb_spread_fill(const struct lb_bpf *bpf, const struct cpus *cpus, struct err *err);
 /* The program for an interface: lb_main, or what hands its packets on. */
 int lb_spread_program_fd(const struct lb *lb, const char *interface);
+
+/* lb_migrate.c: maps of an older layout.  lb_migrate_begin moves their pins out of the way,
+ * lb_migrate_copy fills the new ones once they are there, lb_migrate_end copies what came meanwhile
+ * and removes the old ones; lb_migrate_undo puts the pins back. */
+bool lb_migrate_knows(uint32_t abi_version);
+int lb_migrate_begin(struct lb *lb, struct err *err);
+int lb_migrate_copy(struct lb *lb, struct err *err);
+void lb_migrate_end(struct lb *lb);
+void lb_migrate_undo(struct lb *lb);
+/* Pins that a migration left aside because its daemon died. */
+void lb_migrate_recover(const char *pin_dir);
+extern const char *const lb_map_names[LB_MAP_COUNT];
 
 /* lb_attach.c */
 void lb_links_close(struct lb *lb);
