@@ -352,7 +352,9 @@ int daemon_reload(struct daemon *daemon, bool reset, struct buf *complaints, str
 			    &config, complaints);
 
 	if (r == 0) {
-		r = next_model(daemon, config, reset, &configured, &next, report, err);
+		r = daemon->lb ? lb_check_config(&config->ebpf, err) : 0;
+		if (r == 0)
+			r = next_model(daemon, config, reset, &configured, &next, report, err);
 		if (r < 0)
 			config_free(config);
 		else
