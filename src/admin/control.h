@@ -31,6 +31,7 @@ struct backend_patch {
 	uint32_t weight;
 	bool has_state; /* ACTIVE or DRAINING */
 	enum backend_state state;
+	uint64_t deadline_s; /* DRAINING: cut what is left then; 0: never */
 };
 
 struct backend_removal {

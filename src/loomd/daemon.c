@@ -52,8 +52,10 @@ static void on_sweep(void *ctx)
 
 	bool complete = lb_sweep_step(daemon->lb);
 
-	if (complete)
+	if (complete) {
 		daemon_reap(daemon);
+		daemon_follow_load(daemon);
+	}
 	loop_arm(daemon->sweep_timer, complete ? until_next_pass(daemon) : PAUSE_NS);
 }
 
@@ -260,7 +262,8 @@ static int watch(struct daemon *daemon, struct err *err)
 		r = watch_lb(daemon);
 	if (r < 0)
 		return err_set(err, r, "cannot prepare the event loop: %s", strerror(-r));
-	return open_admin(daemon, err);
+	r = daemon_health_open(daemon, err);
+	return r < 0 ? r : open_admin(daemon, err);
 }
 
 int daemon_open(struct daemon **ret, const struct daemon_options *options, struct err *err)
@@ -314,6 +317,7 @@ void daemon_close(struct daemon *daemon)
 	if (!daemon)
 		return;
 	admin_close(daemon->admin);
+	health_close(daemon->health);
 	loop_free(daemon->loop);
 	/* What never served, and was not there before, leaves nothing. */
 	if (daemon->lb && !daemon->serving && !lb_adopted(daemon->lb))
