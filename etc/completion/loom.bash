@@ -17,15 +17,16 @@ _loom_words() {
 	local common='--instance --socket --url --token-file --json --help --version'
 
 	case "$1" in
-	'') echo "status services backends conns stats reload config doctor help $common" ;;
-	status | services | stats) echo "--watch $common" ;;
+	'') echo "status services backends health conns stats reload config doctor help $common" ;;
+	status | services | health | stats) echo "--watch $common" ;;
 	backends) echo "add rm weight drain undrain --watch $common" ;;
 	'backends add') echo "--weight --id --service $common" ;;
+	'backends drain') echo "--deadline $common" ;;
 	'backends rm') echo "--deadline --force --wait $common" ;;
 	conns) echo "--client --backend --state --limit --all --watch $common" ;;
 	reload) echo "--reset $common" ;;
 	doctor) echo "--config $common" ;;
-	help) echo 'status services backends conns stats reload config doctor' ;;
+	help) echo 'status services backends health conns stats reload config doctor' ;;
 	'help backends') echo 'add rm weight drain undrain' ;;
 	*) echo "$common" ;;
 	esac

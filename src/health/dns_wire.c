@@ -91,9 +91,9 @@ static int same_question(const uint8_t *query, const uint8_t *answer, size_t len
 const char *dns_answer_fault(const uint8_t *query, size_t query_len, const uint8_t *answer,
 			     size_t answer_len, int *ret_r)
 {
-	static const char *const rcodes[16] = { NULL,	   "FORMERR", "SERVFAIL", NULL,
-						"NOTIMP",  "REFUSED", "YXDOMAIN", "YXRRSET",
-						"NXRRSET", "NOTAUTH", "NOTZONE",  "rcode 11",
+	static const char *const rcodes[16] = { NULL,	    "FORMERR",	"SERVFAIL", NULL,
+						"NOTIMP",   "REFUSED",	"YXDOMAIN", "YXRRSET",
+						"NXRRSET",  "NOTAUTH",	"NOTZONE",  "rcode 11",
 						"rcode 12", "rcode 13", "rcode 14", "rcode 15" };
 
 	*ret_r = 0;

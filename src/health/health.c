@@ -343,9 +343,10 @@ static void say(const struct health_record *record, const char *why)
 
 	addr_port_format(&record->address, record->check_port, text);
 	if (record->verdict.state == BACKEND_UNHEALTHY)
-		log_notice("backend %s of service %s is unhealthy: %s; upstream=%s checks_to_rise=%u",
-			   text, record->service, why, record->upstream,
-			   health_verdict_rise(&record->verdict, record->check));
+		log_notice(
+			"backend %s of service %s is unhealthy: %s; upstream=%s checks_to_rise=%u",
+			text, record->service, why, record->upstream,
+			health_verdict_rise(&record->verdict, record->check));
 	else
 		log_notice("backend %s of service %s is healthy again; upstream=%s", text,
 			   record->service, record->upstream);

@@ -41,18 +41,18 @@ void health_follow(struct health *health, const struct config *config, const str
 /* For people. */
 struct health_state {
 	enum backend_health state;
-	int64_t since_wall_s;	/* when state became what it is, or the record was made */
+	int64_t since_wall_s; /* when state became what it is, or the record was made */
 	char last_error[HEALTH_ERROR_LEN]; /* of the last check that failed; "" */
 	int64_t last_error_wall_s;
 	const char *type; /* "tcp", "http" ... */
 	char upstream[64];
-	uint16_t port;		/* that is checked */
-	uint32_t streak;	/* results in a row against state */
-	uint32_t needed;	/* so many change it */
+	uint16_t port;	 /* that is checked */
+	uint32_t streak; /* results in a row against state */
+	uint32_t needed; /* so many change it */
 	uint64_t checks;
 	uint64_t failures;
 	uint64_t falls;
-	uint64_t last_ns;	/* how long the last check took */
+	uint64_t last_ns; /* how long the last check took */
 };
 
 /* False: it is not checked. */
@@ -60,13 +60,13 @@ bool health_find(const struct health *health, const char *service, const struct 
 		 struct health_state *ret);
 
 struct health_totals {
-	uint64_t targets;     /* backends that are checked */
+	uint64_t targets; /* backends that are checked */
 	uint64_t in_flight;
-	uint64_t waiting;     /* due, but too many are in flight */
-	uint64_t succeeded;   /* checks */
+	uint64_t waiting;   /* due, but too many are in flight */
+	uint64_t succeeded; /* checks */
 	uint64_t failed;
-	uint64_t rises;	      /* unhealthy to healthy */
-	uint64_t falls;	      /* to unhealthy */
+	uint64_t rises; /* unhealthy to healthy */
+	uint64_t falls; /* to unhealthy */
 };
 
 void health_totals(const struct health *health, struct health_totals *ret);

@@ -43,7 +43,8 @@ static void settle(struct health_heap *heap, size_t place, struct health_timer *
 
 		if (child > heap->count)
 			break;
-		if (child < heap->count && heap->list[child + 1]->due_ns < heap->list[child]->due_ns)
+		if (child < heap->count &&
+		    heap->list[child + 1]->due_ns < heap->list[child]->due_ns)
 			child++;
 		if (heap->list[child]->due_ns >= timer->due_ns)
 			break;

@@ -36,7 +36,7 @@ struct health_record {
 	char last_error[HEALTH_ERROR_LEN];
 	int64_t last_error_wall_s;
 	uint64_t last_ns;
-	uint64_t changed_ns; /* when it fell or rose */
+	uint64_t changed_ns;	/* when it fell or rose */
 	uint64_t slow_since_ns; /* 0: slow start is over */
 };
 

@@ -16,7 +16,8 @@ uint32_t health_verdict_rise(const struct health_verdict *verdict, const struct 
 
 static void fall(struct health_verdict *verdict, const struct config_check *check, uint64_t now_ns)
 {
-	bool again = verdict->last_fall_ns && now_ns - verdict->last_fall_ns < check->flap_window_ns;
+	bool again = verdict->last_fall_ns &&
+		     now_ns - verdict->last_fall_ns < check->flap_window_ns;
 
 	verdict->penalty = again ? verdict->penalty * 2 : 1;
 	if (verdict->penalty > HEALTH_PENALTY_MAX)
@@ -95,6 +96,5 @@ uint16_t health_withheld(uint64_t slow_start_ns, uint64_t elapsed_ns)
 	if (elapsed_ns >= slow_start_ns)
 		return 0;
 	step = elapsed_ns / health_step(slow_start_ns);
-	return (uint16_t)((1000 - SLOW_START_LEAST) * (SLOW_START_STEPS - step) /
-			  SLOW_START_STEPS);
+	return (uint16_t)((1000 - SLOW_START_LEAST) * (SLOW_START_STEPS - step) / SLOW_START_STEPS);
 }

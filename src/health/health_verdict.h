@@ -15,12 +15,12 @@
 /* {0} is a backend that was never checked. */
 struct health_verdict {
 	enum backend_health state;
-	uint32_t streak;	/* results in a row that speak against state */
-	uint32_t penalty;	/* what `rise` is multiplied by; 0: nothing, it has never fallen */
-	uint64_t last_fall_ns;	/* 0: never */
+	uint32_t streak;       /* results in a row that speak against state */
+	uint32_t penalty;      /* what `rise` is multiplied by; 0: nothing, it has never fallen */
+	uint64_t last_fall_ns; /* 0: never */
 	uint64_t checks;
 	uint64_t failures;
-	uint64_t falls;		/* healthy, or unchecked, to unhealthy */
+	uint64_t falls; /* healthy, or unchecked, to unhealthy */
 };
 
 /* Takes the result of a check.  A backend that was never checked is healthy by its first success.

@@ -44,13 +44,13 @@ struct probe {
 	const struct probe_kind *kind; /* NULL: not running */
 	char error[PROBE_ERROR_LEN];
 
-	int fd;			/* owned; -1 without one */
-	struct loop_fd *watch;	/* the loop's */
-	char *got;		/* owned; what has come, for expect */
+	int fd;		       /* owned; -1 without one */
+	struct loop_fd *watch; /* the loop's */
+	char *got;	       /* owned; what has come, for expect */
 	size_t got_len;
 	size_t sent;
-	uint16_t id;		/* DNS */
-	void *request;		/* HTTP: the transfer */
+	uint16_t id;   /* DNS */
+	void *request; /* HTTP: the transfer */
 };
 
 /* What the kinds of check differ in. */

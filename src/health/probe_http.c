@@ -25,7 +25,7 @@ struct probe_http {
 /* A transfer: probe->request. */
 struct transfer {
 	CURL *easy;
-	struct curl_slist *headers; /* owned */
+	struct curl_slist *headers;    /* owned */
 	struct curl_slist *connect_to; /* owned */
 	char reason[CURL_ERROR_SIZE];
 	size_t header_bytes;
@@ -74,13 +74,14 @@ static void judge(struct probe *probe, CURLcode result)
 	if (result == CURLE_WRITE_ERROR && transfer->enough)
 		result = CURLE_OK;
 	if (transfer->too_big)
-		probe_fail(probe, check->expect && status ?
-				   "the expected text is not in the answer's first %d bytes" :
-				   "the answer's headers are longer than %d bytes",
+		probe_fail(probe,
+			   check->expect && status
+				   ? "the expected text is not in the answer's first %d bytes"
+				   : "the answer's headers are longer than %d bytes",
 			   check->expect && status ? PROBE_ANSWER_MAX : HEADERS_MAX);
 	else if (result != CURLE_OK)
-		probe_fail(probe, "%s", transfer->reason[0] ? transfer->reason
-							     : curl_easy_strerror(result));
+		probe_fail(probe, "%s",
+			   transfer->reason[0] ? transfer->reason : curl_easy_strerror(result));
 	else if (status < first || status > last)
 		probe_fail(probe, "status %ld, not %ld to %ld", status, first, last);
 	else if (check->expect && !transfer->found)
@@ -329,7 +330,7 @@ static int start(struct probe *probe)
 	set_request(probe, transfer->easy);
 	/* Nothing happens yet: libcurl asks for its timer at once, and goes on when that fires. */
 	r = curl_multi_add_handle(probe->env->http->multi, transfer->easy) == CURLM_OK ? 0
-										      : -ENOMEM;
+										       : -ENOMEM;
 out:
 	free(url);
 	return r < 0 ? probe_refuse(probe, r, "cannot make a request") : 0;

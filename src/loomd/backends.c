@@ -105,8 +105,9 @@ int backends_patch(struct model *model, uint32_t id, const struct backend_patch 
 		backend->weight = patch->weight;
 	if (patch->has_state) {
 		backend->state = patch->state;
-		backend->deadline_wall_s =
-			patch->deadline_s ? clock_wall_s() + (int64_t)patch->deadline_s : 0;
+		backend->deadline_wall_s = patch->deadline_s
+						   ? clock_wall_s() + (int64_t)patch->deadline_s
+						   : 0;
 	}
 	return 0;
 }

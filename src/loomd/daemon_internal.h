@@ -24,17 +24,17 @@ struct daemon {
 	struct addr *local;	  /* owned; the interfaces' own addresses */
 	size_t local_count;
 
-	struct loop *loop;		  /* owned */
-	struct netlink *netlink;	  /* owned */
-	struct lb *lb;			  /* owned; NULL if ebpf is disabled */
-	struct health *health;		  /* owned; NULL until there is a loop */
-	struct admin *admin;		  /* owned */
-	struct loop_timer *sweep_timer;	  /* the loop's */
-	struct loop_timer *resolve_timer; /* the loop's */
-	struct loop_timer *admin_timer;	  /* the loop's */
-	struct loop_timer *health_timer;  /* the loop's; verdicts wait to be committed */
+	struct loop *loop;		   /* owned */
+	struct netlink *netlink;	   /* owned */
+	struct lb *lb;			   /* owned; NULL if ebpf is disabled */
+	struct health *health;		   /* owned; NULL until there is a loop */
+	struct admin *admin;		   /* owned */
+	struct loop_timer *sweep_timer;	   /* the loop's */
+	struct loop_timer *resolve_timer;  /* the loop's */
+	struct loop_timer *admin_timer;	   /* the loop's */
+	struct loop_timer *health_timer;   /* the loop's; verdicts wait to be committed */
 	struct loop_timer *deadline_timer; /* the loop's; of backends that drain */
-	uint64_t health_cost_ns; /* of the last commit of verdicts */
+	uint64_t health_cost_ns;	   /* of the last commit of verdicts */
 	struct control control;
 	char pin_dir[256];
 	char socket_path[128];
@@ -58,7 +58,8 @@ struct daemon {
 /* Makes the kernel and the state file equal next (taken over in any case).  On error both are as
  * before. */
 int daemon_commit(struct daemon *daemon, struct model *next, struct err *err);
-/* The same for what was observed (health, load, deadlines), of which the state file holds nothing. */
+/* The same for what was observed (health, load, deadlines), of which the state file holds nothing.
+ */
 int daemon_commit_observed(struct daemon *daemon, struct model *next, struct err *err);
 /* Reads the interfaces' own addresses anew.  Returns 1 if they changed, 0, or -errno. */
 int daemon_read_addresses(struct daemon *daemon, const struct config *config, struct err *err);

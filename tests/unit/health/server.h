@@ -16,7 +16,7 @@ struct server {
 	uint16_t port;
 	const char *answer; /* sent to whoever says something; NULL: silence */
 	size_t answer_len;
-	int flood;	    /* the answer is repeated so often */
+	int flood; /* the answer is repeated so often */
 	int connections;
 	char heard[2048];
 	size_t heard_len;

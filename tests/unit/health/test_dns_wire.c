@@ -13,7 +13,8 @@
 
 static void queries_have_the_wire_form(void **state)
 {
-	static const uint8_t expected[] = "\xbe\xef\1\0\0\1\0\0\0\0\0\0\3www\4loom\4test\0\0\x1c\0\1";
+	static const uint8_t expected[] =
+		"\xbe\xef\1\0\0\1\0\0\0\0\0\0\3www\4loom\4test\0\0\x1c\0\1";
 	uint8_t query[DNS_QUERY_MAX];
 
 	assert_int_equal(dns_query(query, ID, "www.loom.test", "AAAA"), sizeof(expected) - 1);
@@ -26,8 +27,10 @@ static void queries_have_the_wire_form(void **state)
 
 static void names_that_no_name_server_takes_are_refused(void **state)
 {
-	static const char *const bad[] = { "..", ".a", "a..b",
-		"a234567890123456789012345678901234567890123456789012345678901234.b" };
+	static const char *const bad[] = {
+		"..", ".a", "a..b",
+		"a234567890123456789012345678901234567890123456789012345678901234.b"
+	};
 	uint8_t query[DNS_QUERY_MAX];
 	char longest[260];
 
@@ -81,7 +84,9 @@ static void answers_are_judged(void **state)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		uint8_t answer[DNS_QUERY_MAX];
-		size_t answer_len = cases[i].len == SIZE_MAX ? 0 : cases[i].len ? cases[i].len : len;
+		size_t answer_len = cases[i].len == SIZE_MAX ? 0
+				    : cases[i].len	     ? cases[i].len
+							     : len;
 		const char *fault;
 		int r;
 
@@ -90,8 +95,9 @@ static void answers_are_judged(void **state)
 		answer[3] = 0x80;
 		answer[cases[i].at] = cases[i].byte;
 		fault = dns_answer_fault(query, len, answer, answer_len, &r);
-		if (r != cases[i].r || (fault ? !cases[i].fault || strcmp(fault, cases[i].fault) != 0
-					      : cases[i].fault != NULL))
+		if (r != cases[i].r ||
+		    (fault ? !cases[i].fault || strcmp(fault, cases[i].fault) != 0
+			   : cases[i].fault != NULL))
 			fail_msg("%s: %d, %s", cases[i].what, r, fault ? fault : "good");
 	}
 }

@@ -35,8 +35,8 @@ struct bench {
 
 static void lay(struct bench *bench, bool starting)
 {
-	assert_int_equal(health_overlay(bench->health, &bench->config, &bench->model, starting, NULL),
-			 0);
+	assert_int_equal(
+		health_overlay(bench->health, &bench->config, &bench->model, starting, NULL), 0);
 	health_follow(bench->health, &bench->config, &bench->model);
 }
 

@@ -89,17 +89,17 @@ static const char *run(struct bench *bench, enum config_check_type type, uint16_
 	return bench->ok ? NULL : bench->probe.error;
 }
 
-#define assert_ok(error)                           \
-	do {                                       \
-		const char *why = error;           \
-		if (why)                           \
+#define assert_ok(error)                             \
+	do {                                         \
+		const char *why = error;             \
+		if (why)                             \
 			fail_msg("failed: %s", why); \
 	} while (0)
 
-#define assert_fails(error, part)                                                       \
-	do {                                                                            \
-		const char *why = error;                                                \
-		if (!why || !strstr(why, part))                                         \
+#define assert_fails(error, part)                                                        \
+	do {                                                                             \
+		const char *why = error;                                                 \
+		if (!why || !strstr(why, part))                                          \
 			fail_msg("'%s' does not say '%s'", why ? why : "success", part); \
 	} while (0)
 
@@ -241,9 +241,11 @@ static void http_by_status(void **state)
 	} cases[] = {
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", NULL },
 		{ "HTTP/1.1 204 No Content\r\n\r\n", NULL },
-		{ "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+		{ "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: "
+		  "0\r\n\r\n",
 		  NULL },
-		{ "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "status 404, not 200 to 399" },
+		{ "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+		  "status 404, not 200 to 399" },
 		{ "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "status 503, not 200 to 399" },
 		{ "SSH-2.0-OpenSSH\r\n", "" },
 	};
