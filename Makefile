@@ -2,7 +2,7 @@
 BUILD ?= build
 export BUILD
 
-.PHONY: all build deps demo test bench fmt lint verify fuzz install clean
+.PHONY: all build deps demo test test-kernels bench fmt lint verify fuzz install clean
 
 all: build
 
@@ -19,6 +19,11 @@ demo: build
 test: deps
 	@tools/deps test
 	@tools/test
+
+test-kernels: build
+	@tools/deps kernels
+	@tests/kernels/fetch $(BUILD)/kernels
+	@tools/test-kernels
 
 bench: build
 	@tools/deps bench

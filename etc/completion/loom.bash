@@ -17,7 +17,7 @@ _loom_words() {
 	local common='--instance --socket --url --token-file --json --help --version'
 
 	case "$1" in
-	'') echo "status services backends health conns stats reload config doctor help $common" ;;
+	'') echo "status services backends health conns stats reload config doctor decap help $common" ;;
 	status | services | health | stats) echo "--watch $common" ;;
 	backends) echo "add rm weight drain undrain --watch $common" ;;
 	'backends add') echo "--weight --id --service $common" ;;
@@ -26,7 +26,8 @@ _loom_words() {
 	conns) echo "--client --backend --state --limit --all --watch $common" ;;
 	reload) echo "--reset $common" ;;
 	doctor) echo "--config $common" ;;
-	help) echo 'status services backends health conns stats reload config doctor' ;;
+	decap) echo "--iface --vip --mode --gue-port --pin-path --check --show --detach $common" ;;
+	help) echo 'status services backends health conns stats reload config doctor decap' ;;
 	'help backends') echo 'add rm weight drain undrain' ;;
 	*) echo "$common" ;;
 	esac
@@ -51,7 +52,7 @@ _loom() {
 			[ $((i + 1)) -lt "$cword" ] && _loom_command+=("$word" "${words[i + 1]}")
 			((i++))
 			;;
-		--weight | --id | --service | --deadline | --client | --backend | --state | --limit | --config | -c) ((i++)) ;;
+		--weight | --id | --service | --deadline | --client | --backend | --state | --limit | --config | -c | --iface | --vip | --mode | --gue-port | --pin-path) ((i++)) ;;
 		-*) ;;
 		*)
 			case "$verb" in
@@ -66,7 +67,15 @@ _loom() {
 	done
 
 	case "$prev" in
-	--socket | --token-file | --config | -c)
+	--iface)
+		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$cur")
+		return
+		;;
+	--mode)
+		mapfile -t COMPREPLY < <(compgen -W 'native generic' -- "$cur")
+		return
+		;;
+	--socket | --token-file | --config | -c | --pin-path)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
@@ -82,7 +91,7 @@ _loom() {
 		mapfile -t COMPREPLY < <(compgen -W 'udp syn_sent syn_recv established fin_wait time_wait closed' -- "$cur")
 		return
 		;;
-	--instance | --url | --weight | --id | --deadline | --client | --limit) return ;;
+	--instance | --url | --weight | --id | --deadline | --client | --limit | --vip | --gue-port) return ;;
 	esac
 
 	case "$verb" in

@@ -16,6 +16,9 @@
 #define LB_MAX_SERVICES	  4096 /* rows of lb_tables: a service takes one per address family */
 #define LB_MAX_SOURCES	  256
 #define LB_MAX_INTERFACES 16
+#define LB_MAX_LINKS	  256
+#define LB_MAX_FILTERS	  131072
+#define LB_MAX_SERVICE_KEYS 1048576
 #define LB_PORT_WORDS	  1024 /* 65,536 bits */
 #define LB_SLOT_EMPTY	  0    /* in a slot table; row 0 of lb_backends is never used */
 
@@ -99,6 +102,8 @@ enum lb_flow_flags {
 	LB_FLOW_PROXIED = 1 << 6, /* answered for the backend by a SYN cookie: numbers shift */
 };
 
+#define LB_MTU_ANY 65535
+
 /* Connections count time in 2^30 ns of CLOCK_MONOTONIC: a shift where seconds would be a division.
  */
 #define LB_TICK_SHIFT 30
@@ -115,7 +120,7 @@ struct lb_flow {
 	__u8 tags;	   /* LB_TAGS_* of hop */
 	__u8 mode;	   /* enum lb_mode */
 	__u16 incarnation; /* of the backend row: rows are used again */
-	__u16 mtu;	   /* longest IP packet that may come for this way; 0: any */
+	__u16 mtu;	   /* longest IP packet that may come for this way */
 	__be16 sport;	   /* GUE: the outer ones */
 	__be16 dport;
 };

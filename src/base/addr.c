@@ -99,7 +99,7 @@ static uint32_t prefix_mask(unsigned int length, unsigned int i)
 	return UINT32_MAX << (32 - (length - i * 32));
 }
 
-static unsigned int net_bits(const struct addr_net *net)
+unsigned int addr_net_bits(const struct addr_net *net)
 {
 	return net->length + (addr_is_v4(&net->addr) ? 96u : 0u);
 }
@@ -133,7 +133,7 @@ int addr_net_parse(const char *text, struct addr_net *ret)
 	}
 	net.length = (uint8_t)length;
 	for (unsigned int i = 0; i < 4; i++)
-		if (ntohl(net.addr.word[i]) & ~prefix_mask(net_bits(&net), i))
+		if (ntohl(net.addr.word[i]) & ~prefix_mask(addr_net_bits(&net), i))
 			return -EDOM;
 	*ret = net;
 	return 0;
@@ -143,7 +143,7 @@ bool addr_net_contains(const struct addr_net *net, const struct addr *addr)
 {
 	for (unsigned int i = 0; i < 4; i++)
 		if ((ntohl(net->addr.word[i]) ^ ntohl(addr->word[i])) &
-		    prefix_mask(net_bits(net), i))
+		    prefix_mask(addr_net_bits(net), i))
 			return false;
 	return true;
 }

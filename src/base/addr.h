@@ -50,6 +50,8 @@ struct addr_net {
 /* "10.0.0.0/8"; an address without "/" is a host route.  -EINVAL: not a CIDR; -ERANGE: the length
  * is out of range; -EDOM: host bits are set. */
 int addr_net_parse(const char *text, struct addr_net *ret);
+/* Its length in the 128 bits of addr: IPv4's begin behind ::ffff:. */
+unsigned int addr_net_bits(const struct addr_net *net);
 bool addr_net_contains(const struct addr_net *net, const struct addr *addr);
 
 #endif

@@ -204,7 +204,8 @@ struct config_ebpf {
 	uint16_t *passthrough_ports;
 	size_t passthrough_port_count;
 
-	bool hybrid; /* ebpf.mode */
+	bool stateless; /* conntrack.enabled: false; all services are DSR */
+	bool hybrid;	/* ebpf.mode */
 	struct config_route *routes;
 	size_t route_count;
 	bool fallback_limit;	 /* fallback: connection_limit_exceeded */

@@ -46,6 +46,15 @@ int args_number(const char *name, const char *text, uint64_t min, uint64_t max, 
 	return 0;
 }
 
+static int add_text(const char *name, const char *text, struct args_texts *ret, struct err *err)
+{
+	if (ret->count == ARGS_TEXTS_MAX)
+		return err_set(err, -EINVAL, "cannot take another --%s: there are %d already", name,
+			       ARGS_TEXTS_MAX);
+	ret->text[ret->count++] = text;
+	return 0;
+}
+
 static int parse_seconds(const char *name, const char *text, double *ret, struct err *err)
 {
 	char *end;
@@ -93,6 +102,8 @@ static int store(const struct args_option *option, const char *value, void *targ
 	case ARGS_TEXT:
 		*(const char **)target = value;
 		return 0;
+	case ARGS_TEXTS:
+		return add_text(option->name, value, target, err);
 	case ARGS_NUMBER:
 		number->given = true;
 		return args_number(option->name, value, option->min, option->max, &number->value,
@@ -124,7 +135,7 @@ static int read_option(struct args_reader *in, const struct args_table *tables, 
 	if (option->kind == ARGS_FLAG && value)
 		return err_set(err, -EINVAL, "cannot read '%s': --%s takes no value", arg,
 			       option->name);
-	if ((option->kind == ARGS_TEXT || option->kind == ARGS_NUMBER) && !value) {
+	if (option->kind != ARGS_FLAG && option->kind != ARGS_SECONDS && !value) {
 		if (in->next == in->count)
 			return err_set(err, -EINVAL, "cannot read '%s': %s is missing after it",
 				       arg, option->value);

@@ -15,8 +15,16 @@
 enum args_kind {
 	ARGS_FLAG,    /* target: bool */
 	ARGS_TEXT,    /* target: const char *, borrowed from argv */
+	ARGS_TEXTS,   /* target: struct args_texts; may be repeated */
 	ARGS_NUMBER,  /* target: struct args_number */
 	ARGS_SECONDS, /* target: struct args_seconds; the value is optional and follows "=" */
+};
+
+#define ARGS_TEXTS_MAX 256
+
+struct args_texts {
+	size_t count;
+	const char *text[ARGS_TEXTS_MAX]; /* borrowed from argv */
 };
 
 struct args_number {

@@ -195,6 +195,15 @@ int doctor_read_number(const char *path, long *ret)
 	return n == 1 ? 0 : -EBADMSG;
 }
 
+/* The path, not the dotted name: interfaces have dots in theirs. */
+int doctor_read_conf(const char *family, const char *interface, const char *key, long *ret)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", family, interface, key);
+	return doctor_read_number(path, ret);
+}
+
 void doctor_pin_dir(const struct config *config, char *path, size_t size)
 {
 	snprintf(path, size, "%s/%s", config->ebpf.pin_path, config->instance);

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "config/config.h"
+#include "session.h"
 #include "sys/ethtool.h"
 #include "sys/netlink.h"
 
@@ -70,6 +71,13 @@ void doctor_done(struct doctor *doctor);
 /* Runs all checks; findings are then sorted so that those on one subject stand together. */
 int doctor_run(struct doctor *doctor, struct err *err);
 
+/* Prints the findings on standard output, as a table or as JSON; 0 or -ENOMEM. */
+int doctor_report(struct session *session, const struct doctor *doctor, struct err *err);
+/* The same as an array, owned by the caller; NULL if memory is short. */
+json_t *doctor_json(const struct doctor *doctor);
+/* Text of a severity: "ok", "warning", "problem". */
+const char *doctor_severity_text(enum doctor_severity severity);
+
 enum doctor_severity doctor_worst(const struct doctor *doctor);
 
 /* For checks.  doctor_remedy adds to the last finding. */
@@ -80,6 +88,20 @@ void doctor_remedy(struct doctor *doctor, const char *fmt, ...)
 
 /* The first number in a file of /proc; -errno, -EBADMSG if it holds none. */
 int doctor_read_number(const char *path, long *ret);
+/* net.ipv4.conf.INTERFACE.KEY, or of another family; the same errors. */
+int doctor_read_conf(const char *family, const char *interface, const char *key, long *ret);
+
+/* A TCP socket that listens, or a UDP socket without a peer. */
+struct doctor_listener {
+	uint16_t port; /* host order */
+	struct addr address;
+	bool udp;
+	uint64_t inode;
+};
+
+typedef void (*doctor_listener_fn)(void *ctx, const struct doctor_listener *listener);
+void doctor_each_listener(doctor_listener_fn fn, void *ctx);
+
 /* DIRECTORY of this instance's pins. */
 void doctor_pin_dir(const struct config *config, char *path, size_t size);
 bool doctor_has_ipv4(const struct config *config);

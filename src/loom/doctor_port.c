@@ -18,15 +18,6 @@
 #define STATE_LISTEN 0x0au
 #define STATE_CLOSE  0x07u
 
-struct listener {
-	uint16_t port; /* host order */
-	struct addr address;
-	bool udp;
-	uint64_t inode;
-};
-
-typedef void (*listener_fn)(void *ctx, const struct listener *listener);
-
 /* ---- /proc/net/tcp and its like ---- */
 
 /* Addresses stand as 32-bit words in this host's order. */
@@ -47,14 +38,14 @@ static bool parse_address(const char *hex, struct addr *ret)
 	return true;
 }
 
-static void read_listeners(const char *path, bool udp, listener_fn fn, void *ctx)
+static void read_listeners(const char *path, bool udp, doctor_listener_fn fn, void *ctx)
 {
 	FILE *file = fopen(path, "re");
 	char line[512];
 
 	/* Without IPv6 there are no files of its. */
 	while (file && fgets(line, sizeof(line), file)) {
-		struct listener listener = { .udp = udp };
+		struct doctor_listener listener = { .udp = udp };
 		unsigned int port;
 		unsigned int state;
 		char hex[33];
@@ -72,7 +63,7 @@ static void read_listeners(const char *path, bool udp, listener_fn fn, void *ctx
 		fclose(file);
 }
 
-static void each_listener(listener_fn fn, void *ctx)
+void doctor_each_listener(doctor_listener_fn fn, void *ctx)
 {
 	read_listeners("/proc/net/tcp", false, fn, ctx);
 	read_listeners("/proc/net/tcp6", false, fn, ctx);
@@ -133,7 +124,7 @@ static void find_owner(uint64_t inode, char program[PROGRAM_LEN])
 		closedir(dir);
 }
 
-static void name_listener(struct buf *buf, const struct listener *listener)
+static void name_listener(struct buf *buf, const struct doctor_listener *listener)
 {
 	char program[PROGRAM_LEN];
 
@@ -152,7 +143,7 @@ struct range {
 	size_t count;
 };
 
-static void note_in_range(void *ctx, const struct listener *listener)
+static void note_in_range(void *ctx, const struct doctor_listener *listener)
 {
 	struct range *range = ctx;
 
@@ -168,7 +159,7 @@ static void note_in_range(void *ctx, const struct listener *listener)
 static void report_listeners(struct doctor *doctor, struct range *range)
 {
 	buf_init(&range->names);
-	each_listener(note_in_range, range);
+	doctor_each_listener(note_in_range, range);
 	if (!range->count) {
 		doctor_find(doctor, DOCTOR_OK, "nat", "no socket listens on a source port of NAT");
 	} else {
@@ -259,11 +250,11 @@ static void check_nat(struct doctor *doctor)
 
 struct wanted {
 	const struct config_admin *admin;
-	struct listener found;
+	struct doctor_listener found;
 	bool taken;
 };
 
-static void note_wanted(void *ctx, const struct listener *listener)
+static void note_wanted(void *ctx, const struct doctor_listener *listener)
 {
 	struct wanted *wanted = ctx;
 
@@ -288,7 +279,7 @@ static void check_admin(struct doctor *doctor)
 	if (!wanted.admin->port)
 		return;
 	addr_port_format(&wanted.admin->listen, wanted.admin->port, text);
-	each_listener(note_wanted, &wanted);
+	doctor_each_listener(note_wanted, &wanted);
 	if (!wanted.taken) {
 		doctor_find(doctor, DOCTOR_OK, "admin", "%s is free", text);
 		return;

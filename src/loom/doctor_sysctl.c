@@ -5,15 +5,6 @@
 
 #include "doctor.h"
 
-/* net.ipv4.conf.INTERFACE.KEY: the path, as names may have dots. */
-static int read_conf(const char *family, const char *interface, const char *key, long *ret)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", family, interface, key);
-	return doctor_read_number(path, ret);
-}
-
 /* bpf_fib_lookup() finds no way where forwarding is off (net/core/filter.c, BPF_FIB_LKUP_RET_
  * FWD_DISABLED); Loom asks it while a next hop is unknown, and for answers that keep the client's
  * address. */
@@ -22,7 +13,7 @@ static void check_forwarding(struct doctor *doctor, const struct doctor_link *li
 	const char *family = ipv6 ? "ipv6" : "ipv4";
 	bool needed = doctor_has_nat(doctor->config, CONFIG_NAT_DESTINATION);
 	long on;
-	int r = read_conf(family, link->name, "forwarding", &on);
+	int r = doctor_read_conf(family, link->name, "forwarding", &on);
 
 	if (r < 0) {
 		doctor_find(doctor, DOCTOR_PROBLEM, link->name,
@@ -58,8 +49,8 @@ static void check_rp_filter(struct doctor *doctor, const struct doctor_link *lin
 	long own;
 
 	if (!doctor_has_nat(doctor->config, CONFIG_NAT_DESTINATION) ||
-	    read_conf("ipv4", "all", "rp_filter", &all) < 0 ||
-	    read_conf("ipv4", link->name, "rp_filter", &own) < 0)
+	    doctor_read_conf("ipv4", "all", "rp_filter", &all) < 0 ||
+	    doctor_read_conf("ipv4", link->name, "rp_filter", &own) < 0)
 		return;
 	if ((all > own ? all : own) != 1) {
 		doctor_find(doctor, DOCTOR_OK, link->name, "reverse path filtering is not strict");

@@ -20,6 +20,7 @@ const struct verb *const verb_all[] = {
 	&cmd_reload,
 	&cmd_config,
 	&cmd_doctor,
+	&cmd_decap,
 	&cmd_help,
 	NULL,
 };

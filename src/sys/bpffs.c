@@ -50,7 +50,7 @@ static int refuse(const char *path, struct err *err)
 {
 	return err_set(err, -EINVAL,
 		       "cannot pin below %s: it is not on a BPF filesystem; mount one with "
-		       "'mount -t bpf bpf DIRECTORY' or change ebpf.pin_path",
+		       "'mount -t bpf bpf DIRECTORY' or choose another pin path",
 		       path);
 }
 
@@ -68,7 +68,7 @@ int bpffs_ensure(const char *path, struct err *err)
 
 	if (strlen(path) >= sizeof(existing))
 		return err_set(err, -ENAMETOOLONG,
-			       "cannot pin below %s: the name is too long; change ebpf.pin_path",
+			       "cannot pin below %s: the name is too long; choose another pin path",
 			       path);
 	if (is_below_root(path) && !is_bpffs(BPFFS_ROOT) &&
 	    mount("bpf", BPFFS_ROOT, "bpf", 0, "mode=0700") < 0)
@@ -82,7 +82,7 @@ int bpffs_ensure(const char *path, struct err *err)
 		return refuse(path, err);
 	r = make_directories(path);
 	if (r < 0)
-		return err_set(err, r, "cannot make %s: %s; change ebpf.pin_path", path,
+		return err_set(err, r, "cannot make %s: %s; choose another pin path", path,
 			       strerror(-r));
 	return 0;
 }

@@ -379,14 +379,16 @@ static int parse_address(const struct nlmsghdr *message, void *data)
 {
 	const struct ifaddrmsg *info = mnl_nlmsg_get_payload(message);
 	struct addr_dump *dump = data;
-	struct netlink_addr address = { .prefix = info->ifa_prefixlen,
+	struct netlink_addr address = { .ifindex = info->ifa_index,
+					.prefix = info->ifa_prefixlen,
 					.scope = info->ifa_scope,
 					.flags = info->ifa_flags };
 	const struct nlattr *attr;
 	bool found = false;
 
 	/* Kernels without strict checking dump every interface's. */
-	if (message->nlmsg_type != RTM_NEWADDR || info->ifa_index != dump->ifindex)
+	if (message->nlmsg_type != RTM_NEWADDR ||
+	    (dump->ifindex && info->ifa_index != dump->ifindex))
 		return MNL_CB_OK;
 	mnl_attr_for_each(attr, message, sizeof(*info))
 	{

@@ -47,12 +47,14 @@ int netlink_links(struct netlink *netlink, netlink_link_fn fn, void *ctx);
 
 struct netlink_addr {
 	struct addr addr;
+	uint32_t ifindex;
 	uint8_t prefix;
 	uint8_t scope;	/* RT_SCOPE_* */
 	uint32_t flags; /* IFA_F_* */
 };
 
 typedef void (*netlink_addr_fn)(void *ctx, const struct netlink_addr *address);
+/* ifindex 0: of every interface. */
 int netlink_addrs(struct netlink *netlink, uint32_t ifindex, netlink_addr_fn fn, void *ctx);
 
 struct netlink_route {

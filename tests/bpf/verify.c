@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/must.h"
+#include "decap.skel.h"
 #include "lb.skel.h"
 
 #define LOG_BYTES (1 << 16)
@@ -115,13 +116,13 @@ static __u32 map_id_of(const struct bpf_insn *insn)
 	return (__u32)insn->imm;
 }
 
-static void count_map_uses(struct lb_bpf *bpf, const struct bpf_insn *insns, unsigned count,
-			   struct measures *m)
+static void count_map_uses(const struct bpf_object *object, const struct bpf_insn *insns,
+			   unsigned count, struct measures *m)
 {
 	struct bpf_map *map;
 	unsigned row = 0;
 
-	bpf_object__for_each_map(map, bpf->obj)
+	bpf_object__for_each_map(map, object)
 	{
 		struct bpf_map_info info = { 0 };
 		__u32 size = sizeof(info);
@@ -134,11 +135,12 @@ static void count_map_uses(struct lb_bpf *bpf, const struct bpf_insn *insns, uns
 	}
 }
 
-static int read_program(struct lb_bpf *bpf, struct measures *m)
+static int read_program(const struct bpf_object *object, const struct bpf_program *program,
+			struct measures *m)
 {
 	struct bpf_prog_info info = { 0 };
 	__u32 size = sizeof(info);
-	int fd = bpf_program__fd(bpf->progs.lb_main);
+	int fd = bpf_program__fd(program);
 	struct bpf_insn *insns;
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &size))
@@ -156,22 +158,22 @@ static int read_program(struct lb_bpf *bpf, struct measures *m)
 		free(insns);
 		return -errno;
 	}
-	count_map_uses(bpf, insns, m->instructions, m);
+	count_map_uses(object, insns, m->instructions, m);
 	free(insns);
 	return 0;
 }
 
-static int measure(struct lb_bpf *bpf, struct measures *m)
+static int measure(struct bpf_object *object, struct bpf_program *program, struct measures *m)
 {
 	static char log[LOG_BYTES];
 	uint64_t start;
 	int r;
 
 	log[0] = 0;
-	bpf_program__set_log_buf(bpf->progs.lb_main, log, sizeof(log));
-	bpf_program__set_log_level(bpf->progs.lb_main, LOG_STATS);
+	bpf_program__set_log_buf(program, log, sizeof(log));
+	bpf_program__set_log_level(program, LOG_STATS);
 	start = clock_now_ns();
-	r = lb_bpf__load(bpf);
+	r = bpf_object__load(object);
 	m->load_ms = (unsigned)((clock_now_ns() - start) / NSEC_PER_MSEC);
 	if (r) {
 		fprintf(stderr, "%s", log);
@@ -179,7 +181,7 @@ static int measure(struct lb_bpf *bpf, struct measures *m)
 	}
 	m->verified = verified_of(log);
 	m->stack_bytes = stack_of(log);
-	return read_program(bpf, m);
+	return read_program(object, program, m);
 }
 
 /* A line of the budget: name, then instructions, verified instructions, stack bytes. */
@@ -214,14 +216,14 @@ static bool within_budget(const char *path, const char *name, const struct measu
 	return ok;
 }
 
-static bool really_absent(const struct lb_bpf *bpf, const struct specialisation *s,
+static bool really_absent(const struct bpf_object *object, const struct specialisation *s,
 			  const struct measures *m)
 {
 	bool absent = true;
 	struct bpf_map *map;
 	unsigned row = 0;
 
-	bpf_object__for_each_map(map, bpf->obj)
+	bpf_object__for_each_map(map, object)
 	{
 		for (unsigned i = 0; i < 4 && s->absent[i]; i++) {
 			if (strcmp(bpf_map__name(map), s->absent[i]) != 0)
@@ -236,35 +238,57 @@ static bool really_absent(const struct lb_bpf *bpf, const struct specialisation 
 	return absent;
 }
 
-static bool verify(const struct specialisation *s, const char *budget, unsigned *whole)
+/* Loads program and prints its line.  Returns false if it does not load, or is over its budget. */
+static bool verify(const char *name, struct bpf_object *object, struct bpf_program *program,
+		   const char *budget, struct measures *m)
+{
+	int r = measure(object, program, m);
+
+	if (r) {
+		fprintf(stderr, "cannot load %s: %s; the verifier's last words are above\n", name,
+			strerror(-r));
+		return false;
+	}
+	printf("%-24s %12u %9u %6u %6u %8u\n", name, m->instructions, m->verified, m->stack_bytes,
+	       m->jited_bytes, m->load_ms);
+	return within_budget(budget, name, m);
+}
+
+static bool verify_lb(const struct specialisation *s, const char *budget, unsigned *whole)
 {
 	struct lb_bpf *bpf = lb_bpf__open();
 	struct measures m = { 0 };
 	bool ok = false;
-	int r;
 
 	if (!bpf) {
 		fprintf(stderr, "cannot open lb.bpf.o: %s\n", strerror(errno));
 		return false;
 	}
 	s->apply(bpf);
-	r = measure(bpf, &m);
-	if (r) {
-		fprintf(stderr, "cannot load %s: %s; the verifier's last words are above\n",
-			s->name, strerror(-r));
-		goto out;
-	}
-	printf("%-24s %12u %9u %6u %6u %8u\n", s->name, m.instructions, m.verified, m.stack_bytes,
-	       m.jited_bytes, m.load_ms);
-	ok = within_budget(budget, s->name, &m) && really_absent(bpf, s, &m);
+	ok = verify(s->name, bpf->obj, bpf->progs.lb_main, budget, &m) &&
+	     really_absent(bpf->obj, s, &m);
 	if (!*whole)
 		*whole = m.instructions;
 	else if (m.instructions >= *whole) {
 		fprintf(stderr, "%s: no smaller than the whole program\n", s->name);
 		ok = false;
 	}
-out:
 	lb_bpf__destroy(bpf);
+	return ok;
+}
+
+static bool verify_decap(const char *budget)
+{
+	struct decap_bpf *bpf = decap_bpf__open();
+	struct measures m = { 0 };
+	bool ok;
+
+	if (!bpf) {
+		fprintf(stderr, "cannot open decap.bpf.o: %s\n", strerror(errno));
+		return false;
+	}
+	ok = verify("decap", bpf->obj, bpf->progs.decap_main, budget, &m);
+	decap_bpf__destroy(bpf);
 	return ok;
 }
 
@@ -290,6 +314,7 @@ int main(int argc, char **argv)
 	printf("%-24s %12s %9s %6s %6s %8s\n", "program", "instructions", "verified", "stack",
 	       "bytes", "load ms");
 	for (size_t i = 0; i < sizeof(specialisations) / sizeof(*specialisations); i++)
-		ok &= verify(&specialisations[i], argv[1], &whole);
+		ok &= verify_lb(&specialisations[i], argv[1], &whole);
+	ok &= verify_decap(argv[1]);
 	return !ok;
 }

@@ -2,25 +2,9 @@
  * balancer"). */
 #include "lb_flow.bpf.h"
 #include "lb_hop.bpf.h"
+#include "lb_icmp.bpf.h"
 #include "lb_new.bpf.h"
 #include "lb_reset.bpf.h"
-
-/* Could this be ours?  One bit says no for most of what is not. */
-static __always_inline bool ports_match(const struct packet *p)
-{
-	__u32 proto = p->proto == IPPROTO_TCP ? LB_TCP : LB_UDP;
-	__u16 dport = bpf_ntohs(p->dport);
-	__u16 sport = bpf_ntohs(p->sport);
-	const struct lb_ports *ports;
-	__u32 zero = 0;
-
-	ports = bpf_map_lookup_elem(&lb_ports, &zero);
-	if (!ports)
-		return false;
-	if (ports->to[proto][dport / 64] >> (dport % 64) & 1)
-		return true;
-	return lb_const_nat_destination && ports->from[proto][sport / 64] >> (sport % 64) & 1;
-}
 
 /* Lets the packet's entry notice what the control plane changed: is its backend still there, and
  * where?  Returns a flow_verdict (FLOW_NEW: both halves are gone), or the packet's verdict. */
@@ -33,10 +17,13 @@ static __always_inline int flow_revise(struct xdp_md *ctx, bool ipv6, const stru
 
 	backend = bpf_map_lookup_elem(&lb_backends, &row);
 	same = backend && backend->incarnation == flow->incarnation;
-	if (same && backend->state == LB_BACKEND_ACTIVE) {
+	if (same &&
+	    (backend->state == LB_BACKEND_ACTIVE || backend->state == LB_BACKEND_DRAINING)) {
 		if (!(flow->flags & LB_FLOW_REPLY)) {
 			flow->hop = backend->hop;
 			flow->tags = backend->tags;
+			flow->mtu = tunnel_mtu(backend->mtu, flow->mode,
+					       ipv6 || flow->flags & LB_FLOW_OUTER6);
 		}
 		flow->generation = generation;
 		if (flow->hop.ifindex)
@@ -83,6 +70,10 @@ static __always_inline int check_flow(struct xdp_md *ctx, const bool ipv6)
 	}
 	if (slow->p.now - flow->touched >= lb_const_touch_ticks)
 		flow_touch(ctx, ipv6, slow, flow);
+	if (slow->p.length > flow->mtu) {
+		slow->mtu = flow->mtu;
+		return FLOW_TOO_BIG;
+	}
 	return FLOW_GO;
 }
 
@@ -103,7 +94,7 @@ static __always_inline bool flow_is_plain(const struct packet *p, struct lb_flow
 	__u32 zero = 0;
 
 	control = bpf_map_lookup_elem(&lb_control, &zero);
-	if (!control || flow->generation != control->generation)
+	if (!control || flow->generation != control->generation || p->length > flow->mtu)
 		return false;
 	if (p->proto == IPPROTO_TCP &&
 	    (flow->state != LB_STATE_ESTABLISHED || p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)))
@@ -114,8 +105,30 @@ static __always_inline bool flow_is_plain(const struct packet *p, struct lb_flow
 	return p->now - flow->touched < lb_const_touch_ticks;
 }
 
+/* A flow begins, or another backend takes it over. */
+static __always_inline int begin(struct xdp_md *ctx, bool ipv6, struct slow_path *slow)
+{
+	struct lb_flow *flow = ipv6 ? &slow->conn.flow : &slow->conn4.flow;
+	int r = ipv6 ? lb_new_flow6(ctx) : lb_new_flow4(ctx);
+
+	if (r == FLOW_STRANGER) {
+		slow->backend.hop.ifindex = 0;
+		r = ipv6 ? lb_stranger6(ctx) : lb_stranger4(ctx);
+	}
+	if (r == FLOW_GO) {
+		/* User space does not know the way: this looks it up in the FIB. */
+		r = ipv6 ? lb_check_flow6(ctx) : lb_check_flow4(ctx);
+		return r == FLOW_NEW || r == FLOW_CUT ? drop(ctx, LB_FLOW_ENDED) : r;
+	}
+	if (r == FLOW_READY && slow->p.length > flow->mtu) {
+		slow->mtu = flow->mtu;
+		return FLOW_TOO_BIG;
+	}
+	return r;
+}
+
 /* An entry was found, and the packet may change it, or there is none and it may begin a flow.
- * Returns FLOW_GO or a verdict. */
+ * Returns FLOW_GO, FLOW_READY or a verdict. */
 static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, const struct packet *p,
 				      bool found)
 {
@@ -127,23 +140,17 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, const struc
 	slow->p = *p;
 	if (found)
 		r = p->truncated ? drop(ctx, LB_MALFORMED)
-		    : p->expired ? drop(ctx, LB_TTL_EXPIRED)
 		    : ipv6	 ? lb_check_flow6(ctx)
 				 : lb_check_flow4(ctx);
 	if (r == FLOW_CUT)
 		return ipv6 ? lb_reset_client6(ctx) : lb_reset_client4(ctx);
-	if (r != FLOW_NEW)
-		return r;
-	r = ipv6 ? lb_new_flow6(ctx) : lb_new_flow4(ctx);
-	if (r == FLOW_STRANGER) {
-		slow->backend.hop.ifindex = 0;
-		r = ipv6 ? lb_stranger6(ctx) : lb_stranger4(ctx);
-	}
-	if (r != FLOW_GO || slow->backend.hop.ifindex)
-		return r;
-	/* User space does not know the way: this looks it up in the FIB. */
-	r = ipv6 ? lb_check_flow6(ctx) : lb_check_flow4(ctx);
-	return r > FLOW_GO ? drop(ctx, LB_FLOW_ENDED) : r; /* its backend went just now */
+	if (r == FLOW_NEW)
+		r = begin(ctx, ipv6, slow);
+	if (r == FLOW_TOO_BIG)
+		return ipv6 ? lb_too_big6(ctx) : lb_too_big4(ctx);
+	if (r == FLOW_COOKIE)
+		return pass(ctx, LB_LIMITED_PASS);
+	return r;
 }
 
 /* Sends the rewritten frame and counts it. */
@@ -159,6 +166,35 @@ static __always_inline int forward(struct xdp_md *ctx, const struct packet *p,
 	return verdict;
 }
 
+/* The entry that a new flow has just got, or never gets. */
+static __always_inline struct lb_conn4 *written4(void)
+{
+	struct slow_path *slow = slow_path();
+
+	return slow ? &slow->conn4 : NULL;
+}
+
+static __always_inline struct lb_conn6 *written6(void)
+{
+	struct slow_path *slow = slow_path();
+
+	return slow ? &slow->conn : NULL;
+}
+
+/* A packet whose answer comes another way. */
+static __always_inline int forward_direct(struct xdp_md *ctx, bool ipv6, const struct packet *p,
+					  const struct lb_flow *flow)
+{
+	__u64 length = frame_length(ctx);
+	int verdict = ipv6 ? direct_ipv6(ctx, p, (const void *)flow)
+			   : direct_ipv4(ctx, p, (const void *)flow);
+
+	if (verdict < 0)
+		return drop(ctx, verdict == -1 ? LB_TX_ERROR : -1 - verdict);
+	count_forward(flow->backend, false, length);
+	return verdict;
+}
+
 static __always_inline int forward_ipv4(struct xdp_md *ctx, const struct packet *p,
 					const struct lb_conn4 *conn)
 {
@@ -167,11 +203,16 @@ static __always_inline int forward_ipv4(struct xdp_md *ctx, const struct packet 
 	struct iphdr *ip = data + (p->l3 & 0x3f);
 	void *l4 = data + (p->l4 & 0xfff);
 
+	if (is_direct(conn->flow.mode))
+		return forward_direct(ctx, false, p, &conn->flow);
+	if (!any_nat())
+		return drop(ctx, LB_TX_ERROR);
 	if ((void *)(ip + 1) > end)
 		return drop(ctx, LB_MALFORMED);
 	if (ip->ttl <= 1)
 		return drop(ctx, LB_TTL_EXPIRED);
-	if (!rewrite_transport(l4, end, p->proto, &conn->flow, conn->l4_delta))
+	if (p->fragment != FRAGMENT_LATER &&
+	    !rewrite_transport(l4, end, p->proto, &conn->flow, conn->l4_delta))
 		return drop(ctx, LB_MALFORMED);
 	ip->ttl--;
 	ip->saddr = conn->saddr;
@@ -188,16 +229,54 @@ static __always_inline int forward_ipv6(struct xdp_md *ctx, const struct packet 
 	struct ipv6hdr *ip = data + (p->l3 & 0x3f);
 	void *l4 = data + (p->l4 & 0xfff);
 
+	if (is_direct(conn->flow.mode))
+		return forward_direct(ctx, true, p, &conn->flow);
+	if (!any_nat())
+		return drop(ctx, LB_TX_ERROR);
 	if ((void *)(ip + 1) > end)
 		return drop(ctx, LB_MALFORMED);
 	if (ip->hop_limit <= 1)
 		return drop(ctx, LB_TTL_EXPIRED);
-	if (!rewrite_transport(l4, end, p->proto, &conn->flow, conn->l4_delta))
+	if (p->fragment != FRAGMENT_LATER &&
+	    !rewrite_transport(l4, end, p->proto, &conn->flow, conn->l4_delta))
 		return drop(ctx, LB_MALFORMED);
 	ip->hop_limit--;
 	__builtin_memcpy(&ip->saddr, conn->saddr, sizeof(conn->saddr));
 	__builtin_memcpy(&ip->daddr, conn->daddr, sizeof(conn->daddr));
 	return forward(ctx, p, &conn->flow);
+}
+
+/* An ICMP message.  An error about a flow whose answers come another way goes that flow's way. */
+static __always_inline int balance_icmp(struct xdp_md *ctx, bool ipv6, struct packet *p)
+{
+	struct slow_path *slow = slow_path();
+	struct lb_flow *flow;
+	int r;
+
+	if (!slow)
+		return XDP_PASS;
+	p->now = clock_ticks();
+	if (!ipv6) {
+		addr_map_v4(p->saddr);
+		addr_map_v4(p->daddr);
+	}
+	slow->p = *p;
+	r = ipv6 ? lb_icmp6(ctx) : lb_icmp4(ctx);
+	if (r != FLOW_GO && r != FLOW_NEW)
+		return r;
+	addr_copy(slow->p.saddr, slow->key.saddr);
+	addr_copy(slow->p.daddr, slow->key.daddr);
+	slow->p.sport = slow->key.sport;
+	slow->p.dport = slow->key.dport;
+	slow->p.proto = slow->key.proto;
+	slow->p.tcp_flags = TCP_ACK;
+	slow->p.from_icmp = true;
+	flow = r == FLOW_GO ? conns_find(ipv6, &slow->key) : NULL;
+	if (r == FLOW_NEW && begin(ctx, ipv6, slow) == FLOW_READY)
+		flow = ipv6 ? &slow->conn.flow : &slow->conn4.flow;
+	if (!flow || p->length > flow->mtu)
+		return pass(ctx, LB_NOT_OURS);
+	return forward_direct(ctx, ipv6, p, flow);
 }
 
 static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
@@ -209,24 +288,31 @@ static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
 	r = parse_ipv4(frame_start(ctx), frame_end(ctx), p);
 	if (r >= 0)
 		return pass(ctx, r);
-	if (!ports_match(p))
+	if (r == PARSE_ICMP)
+		return balance_icmp(ctx, false, p);
+	if (p->fragment) {
+		r = follow_fragment(ctx, false, p);
+		if (r != FLOW_GO)
+			return r;
+	} else if (!ports_match(p)) {
 		return pass(ctx, LB_NOT_OURS);
+	}
 	p->now = clock_ticks();
 	key.saddr = p->saddr[3];
 	key.daddr = p->daddr[3];
 	key.sport = p->sport;
 	key.dport = p->dport;
 	key.proto = p->proto;
-	conn = bpf_map_lookup_elem(&lb_conns4, &key);
+	conn = lb_const_stateless ? NULL : bpf_map_lookup_elem(&lb_conns4, &key);
 	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {
 		addr_map_v4(p->saddr);
 		addr_map_v4(p->daddr);
 		r = slow_start(ctx, false, p, conn);
-		if (r != FLOW_GO)
-			return r;
-		conn = bpf_map_lookup_elem(&lb_conns4, &key);
+		conn = r == FLOW_READY ? written4()
+		       : r == FLOW_GO  ? bpf_map_lookup_elem(&lb_conns4, &key)
+				       : NULL;
 		if (!conn)
-			return drop(ctx, LB_MAP_FULL);
+			return r < FLOW_GO ? r : drop(ctx, LB_MAP_FULL);
 	}
 	return forward_ipv4(ctx, p, conn);
 }
@@ -240,18 +326,25 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 	r = parse_ipv6(ctx, p);
 	if (r >= 0)
 		return pass(ctx, r);
-	if (!ports_match(p))
-		return pass(ctx, LB_NOT_OURS);
-	p->now = clock_ticks();
-	key_of_packet(&key, p);
-	conn = bpf_map_lookup_elem(&lb_conns6, &key);
-	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {
-		r = slow_start(ctx, true, p, conn);
+	if (r == PARSE_ICMP)
+		return balance_icmp(ctx, true, p);
+	if (p->fragment) {
+		r = follow_fragment(ctx, true, p);
 		if (r != FLOW_GO)
 			return r;
-		conn = bpf_map_lookup_elem(&lb_conns6, &key);
+	} else if (!ports_match(p)) {
+		return pass(ctx, LB_NOT_OURS);
+	}
+	p->now = clock_ticks();
+	key_of_packet(&key, p);
+	conn = lb_const_stateless ? NULL : bpf_map_lookup_elem(&lb_conns6, &key);
+	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {
+		r = slow_start(ctx, true, p, conn);
+		conn = r == FLOW_READY ? written6()
+		       : r == FLOW_GO  ? bpf_map_lookup_elem(&lb_conns6, &key)
+				       : NULL;
 		if (!conn)
-			return drop(ctx, LB_MAP_FULL);
+			return r < FLOW_GO ? r : drop(ctx, LB_MAP_FULL);
 	}
 	return forward_ipv6(ctx, p, conn);
 }

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "lb_internal.h"
+#include "lb_apply_internal.h"
 
 static const char *const pinned_names[LB_MAP_COUNT] = {
 #define LB_MAP_NAME(name, symbol) [LB_MAP_##name] = #symbol,
@@ -117,7 +117,7 @@ int lb_open(struct lb **ret, const struct lb_options *options, const struct mode
 	    struct err *err)
 {
 	struct lb *lb = lb_alloc(options);
-	struct lb_features features = lb_features_of(model);
+	struct lb_features features = lb_features_of(options->config, model);
 	enum plane_exit on_failure = PLANE_KEEP; /* what is pinned may be another's */
 	int r;
 
@@ -152,6 +152,25 @@ fail:
 void lb_set_config(struct lb *lb, const struct config_ebpf *config)
 {
 	lb->options.config = config;
+}
+
+int lb_set_link(struct lb *lb, uint32_t ifindex, uint32_t mtu)
+{
+	struct lb_link_info info = { .mtu = mtu && mtu < LB_MTU_ANY ? mtu : LB_MTU_ANY };
+	struct lb_link_info known = { 0 };
+
+	if (bpf_map_lookup_elem(lb->maps[LB_MAP_LINKS], &ifindex, &known) == 0 &&
+	    known.mtu == info.mtu)
+		return 0;
+	return bpf_map_update_elem(lb->maps[LB_MAP_LINKS], &ifindex, &info, BPF_ANY) < 0 ? -errno
+											 : 0;
+}
+
+size_t lb_attached(const struct lb *lb, uint32_t ifindexes[LB_MAX_INTERFACES])
+{
+	for (size_t i = 0; i < lb->link_count; i++)
+		ifindexes[i] = lb->links[i].ifindex;
+	return lb->link_count;
 }
 
 bool lb_adopted(const struct lb *lb)
@@ -189,6 +208,7 @@ void lb_close(struct lb *lb, enum plane_exit how)
 	if (lb->tables)
 		for (size_t i = 0; i < LB_MAX_SERVICES; i++)
 			free(lb->tables[i].name);
+	apply_keys_free(lb);
 	free(lb->tables);
 	free(lb->rows);
 	free(lb);

@@ -20,13 +20,34 @@
 
 struct lb;
 
-/* What a program is specialised to. */
+/* What a program is specialised to.  Compared as bytes. */
 struct lb_features {
 	bool ipv4;
 	bool ipv6;
 	bool udp;
 	bool nat_full;
 	bool nat_destination;
+	bool ipip;
+	bool gue;
+	bool l2;
+	bool outer6; /* IPv4 in IPv6 */
+	bool stateless;
+	bool turns;
+	bool affinity;
+	bool quic;
+	bool filter;
+	bool limits;
+	bool cookies;
+	bool any_port;
+	bool local;
+	bool echo;
+	uint16_t mss_max;
+	uint32_t icmp_interval_ns;
+	__be32 outer4;
+	uint32_t outer4_hosts;
+	__be32 outer_net6[4];
+	uint32_t outer6_hosts;
+	__be16 gue_port;
 };
 
 struct lb_options {
@@ -71,12 +92,18 @@ struct lb_next_hop {
 	bool unreachable; /* there is no route, or the neighbour does not answer */
 	struct lb_hop hop;
 	uint8_t tags;
+	uint16_t mtu; /* 0: unknown */
 	char interface[16];
 	struct addr source; /* the address this host prefers towards the backend; any: unknown */
 };
 
 /* Writes a next hop; established flows notice at their next packet.  0 or the kernel's error. */
 int lb_set_next_hop(struct lb *lb, uint32_t row, const struct lb_next_hop *hop, struct err *err);
+
+/* The MTU of an attached interface, for answers to clients.  0 or the kernel's error. */
+int lb_set_link(struct lb *lb, uint32_t ifindex, uint32_t mtu);
+/* The attached interfaces' indices; returns how many. */
+size_t lb_attached(const struct lb *lb, uint32_t ifindexes[LB_MAX_INTERFACES]);
 
 /* One step of the sweep that ages connections, counts them and repairs lost halves: at most about 2
  * ms.  Returns whether the pass is complete (the next call begins another). */

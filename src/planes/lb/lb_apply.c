@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "lb_apply_internal.h"
+#include "model/weights.h"
 
 int apply_put(struct lb *lb, enum lb_map map, const void *key, const void *value, const char *what,
 	      struct err *err)
@@ -131,13 +132,56 @@ static int cut_backends(struct lb *lb, const struct service *service, const uint
 		struct lb_backend kernel = lb->rows[rows[i]].kernel;
 		int r;
 
-		if (service->backends[i].state != BACKEND_RESET)
+		if (!backend_is_cut(&service->backends[i]))
 			continue;
 		kernel.state = LB_BACKEND_CUT;
 		r = apply_write_row(lb, rows[i], &kernel, changed, err);
 		if (r < 0)
 			return r;
 		apply_remove_reals(lb, rows[i]);
+	}
+	return 0;
+}
+
+/* The rows of lb_tables that a service's families use; -1: none. */
+static int service_tables(struct lb *lb, const struct service *service, int tables[2],
+			  struct err *err)
+{
+	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
+		tables[ipv6] = -1;
+		if (!has_family(service, ipv6))
+			continue;
+		tables[ipv6] = apply_table_row(lb, service, ipv6, err);
+		if (tables[ipv6] < 0)
+			return tables[ipv6];
+	}
+	return 0;
+}
+
+/* The table that a backend's row names as its own; 0 while the service has no address for it. */
+static uint32_t home_table(const struct service *service, const struct backend *backend,
+			   const int tables[2])
+{
+	bool ipv6 = apply_is_v6(&backend->address);
+
+	if (tables[ipv6] >= 0)
+		return (uint32_t)tables[ipv6];
+	return tables[0] >= 0 && apply_reaches(service, false, backend) ? (uint32_t)tables[0] : 0;
+}
+
+static int service_backends(struct lb *lb, const struct service *service, const int tables[2],
+			    uint32_t *rows, bool *keep, bool *changed, struct err *err)
+{
+	for (size_t i = 0; i < service->backend_count; i++) {
+		const struct backend *backend = &service->backends[i];
+		int r = apply_backend(lb, backend, home_table(service, backend, tables), changed,
+				      &rows[i], err);
+
+		if (r == 0 && !backend_is_cut(backend) && !apply_is_direct(service))
+			r = apply_reals(lb, rows[i], service, err);
+		if (r < 0)
+			return r;
+		keep[rows[i]] = true;
 	}
 	return 0;
 }
@@ -151,50 +195,31 @@ static int apply_service(struct lb *lb, const struct service *service, bool *kee
 
 	if (!rows)
 		return err_set(err, r, "cannot apply service %s: out of memory", service->name);
-	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
-		tables[ipv6] = 0;
-		if (!has_family(service, ipv6))
-			continue;
-		r = tables[ipv6] = apply_table_row(lb, service, ipv6, err);
-		if (r < 0)
-			goto out;
-	}
-	for (size_t i = 0; i < service->backend_count; i++) {
-		const struct backend *backend = &service->backends[i];
-
-		r = apply_backend(lb, backend, (uint32_t)tables[apply_is_v6(&backend->address)],
-				  changed, &rows[i], err);
-		if (r == 0 && backend->state != BACKEND_RESET)
-			r = apply_reals(lb, rows[i], service, err);
-		if (r < 0)
-			goto out;
-		keep[rows[i]] = true;
-	}
-	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
-		if (!has_family(service, ipv6))
+	r = service_tables(lb, service, tables, err);
+	if (r == 0)
+		r = service_backends(lb, service, tables, rows, keep, changed, err);
+	if (r == 0)
+		r = apply_filters(lb, service, tables, err);
+	if (r == 0)
+		r = apply_server_ids(lb, service, tables, rows, err);
+	for (int ipv6 = 0; r == 0 && ipv6 < 2; ipv6++) {
+		if (tables[ipv6] < 0)
 			continue;
 		r = apply_vips(lb, service, ipv6, (uint32_t)tables[ipv6], err);
 		if (r == 0)
 			r = apply_table(lb, (uint32_t)tables[ipv6], service, rows, err);
-		if (r < 0)
-			goto out;
 	}
-	r = cut_backends(lb, service, rows, changed, err);
-	if (r < 0)
-		goto out;
-	r = apply_service_ports(lb, service, service->tcp_ports, service->tcp_port_count,
-				IPPROTO_TCP, tables, err);
 	if (r == 0)
-		r = apply_service_ports(lb, service, service->udp_ports, service->udp_port_count,
-					IPPROTO_UDP, tables, err);
-out:
+		r = cut_backends(lb, service, rows, changed, err);
+	if (r == 0)
+		r = apply_service_ports(lb, service, tables, err);
 	free(rows);
 	return r;
 }
 
 static int replace_program(struct lb *lb, const struct model *model, struct err *err)
 {
-	struct lb_features want = lb_features_of(model);
+	struct lb_features want = lb_features_of(lb->options.config, model);
 	int r;
 
 	if (lb_features_equal(&lb->features, &want))
@@ -213,6 +238,7 @@ int lb_apply(struct lb *lb, const struct model *model, struct err *err)
 
 	if (!keep)
 		return err_set(err, -ENOMEM, "cannot apply the model: out of memory");
+	apply_keys_begin(lb);
 	r = replace_program(lb, model, err);
 	for (size_t i = 0; r == 0 && i < model->service_count; i++)
 		r = apply_service(lb, &model->services[i], keep, &changed, err);
@@ -220,6 +246,8 @@ int lb_apply(struct lb *lb, const struct model *model, struct err *err)
 		r = apply_ports(lb, model, err);
 	if (r == 0)
 		r = apply_remove_services(lb, model, err);
+	if (r == 0)
+		r = apply_keys_end(lb, err);
 	for (uint32_t row = 1; r == 0 && row < lb->row_count; row++)
 		if (lb->rows[row].used && !keep[row])
 			r = apply_retire_row(lb, row, &changed, err);
@@ -247,9 +275,11 @@ int lb_set_next_hop(struct lb *lb, uint32_t row, const struct lb_next_hop *hop, 
 	r->hop = *hop;
 	memset(&kernel.hop, 0, sizeof(kernel.hop));
 	kernel.tags = 0;
+	kernel.mtu = 0;
 	if (hop->resolved) {
 		kernel.hop = hop->hop;
 		kernel.tags = hop->tags;
+		kernel.mtu = hop->mtu;
 	}
 	error = apply_fill_sources(lb, hop, !addr_is_v4((const struct addr *)kernel.addr), &kernel,
 				   err);

@@ -13,6 +13,25 @@ static inline bool apply_is_v6(const struct addr *addr)
 	return !addr_is_v4(addr);
 }
 
+static inline bool apply_is_direct(const struct service *service)
+{
+	return service->forwarding >= CONFIG_DSR_IPIP;
+}
+
+static inline bool apply_is_tunnel(const struct service *service)
+{
+	return service->forwarding == CONFIG_DSR_IPIP || service->forwarding == CONFIG_DSR_GUE;
+}
+
+/* Can the service's packets of one family reach backend? */
+static inline bool apply_reaches(const struct service *service, bool ipv6,
+				 const struct backend *backend)
+{
+	bool backend_v6 = apply_is_v6(&backend->address);
+
+	return backend_v6 == ipv6 || (backend_v6 && apply_is_tunnel(service));
+}
+
 /* bpf_map_update_elem with a sentence. */
 int apply_put(struct lb *lb, enum lb_map map, const void *key, const void *value, const char *what,
 	      struct err *err);
@@ -37,11 +56,21 @@ int apply_table(struct lb *lb, uint32_t row, const struct service *service,
 		const uint32_t *backend_rows, struct err *err);
 void apply_release_tables(struct lb *lb, const struct model *model);
 
+/* lb_apply_keys.c: maps whose keys follow from the services: written as they are applied, and what
+ * no service wants any more is removed at the end. */
+void apply_keys_begin(struct lb *lb);
+int apply_filters(struct lb *lb, const struct service *service, const int tables[2],
+		  struct err *err);
+int apply_server_ids(struct lb *lb, const struct service *service, const int tables[2],
+		     const uint32_t *backend_rows, struct err *err);
+int apply_keys_end(struct lb *lb, struct err *err);
+void apply_keys_free(struct lb *lb);
+
 /* lb_apply_services.c: addresses, ports and the port sets. */
 void apply_service_key(const struct addr *address, uint16_t port, uint8_t proto,
 		       struct lb_service_key *key);
-int apply_service_ports(struct lb *lb, const struct service *service, const uint16_t *ports,
-			size_t count, uint8_t proto, const int tables[2], struct err *err);
+int apply_service_ports(struct lb *lb, const struct service *service, const int tables[2],
+			struct err *err);
 int apply_vips(struct lb *lb, const struct service *service, bool ipv6, uint32_t table,
 	       struct err *err);
 int apply_ports(struct lb *lb, const struct model *model, struct err *err);

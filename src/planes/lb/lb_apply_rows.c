@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lb_apply_internal.h"
+#include "model/weights.h"
 
 /* ---- NAT sources ---- */
 
@@ -115,6 +116,12 @@ int apply_write_row(struct lb *lb, uint32_t row, const struct lb_backend *kernel
 	return 0;
 }
 
+/* Who is unhealthy may still be in a slot table, when too few are healthy. */
+static bool takes_new(const struct backend *backend)
+{
+	return backend->state == BACKEND_ACTIVE && backend->weight;
+}
+
 /* Puts backend into its row, which it gets if it has none. */
 int apply_backend(struct lb *lb, const struct backend *backend, uint32_t table, bool *changed,
 		  uint32_t *ret_row, struct err *err)
@@ -126,7 +133,7 @@ int apply_backend(struct lb *lb, const struct backend *backend, uint32_t table, 
 	if (row) {
 		kernel = lb->rows[row].kernel;
 		/* Back after it was cut off: what was cut stays cut. */
-		if (kernel.state == LB_BACKEND_CUT && backend->state != BACKEND_RESET)
+		if (kernel.state == LB_BACKEND_CUT && !backend_is_cut(backend))
 			kernel.incarnation++;
 	} else {
 		row = free_row(lb);
@@ -145,8 +152,8 @@ int apply_backend(struct lb *lb, const struct backend *backend, uint32_t table, 
 	kernel.id = backend->id;
 	kernel.service = table;
 	/* Who is to be cut stays until no slot names it any more: cut_backend. */
-	if (backend->state != BACKEND_RESET || kernel.state == LB_BACKEND_UNUSED)
-		kernel.state = LB_BACKEND_ACTIVE;
+	if (!backend_is_cut(backend) || kernel.state == LB_BACKEND_UNUSED)
+		kernel.state = takes_new(backend) ? LB_BACKEND_ACTIVE : LB_BACKEND_DRAINING;
 	r = apply_fill_sources(lb, &lb->rows[row].hop, apply_is_v6(&backend->address), &kernel,
 			       err);
 	if (r < 0)

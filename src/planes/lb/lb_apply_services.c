@@ -7,7 +7,14 @@
 #include <string.h>
 
 #include "base/bitset.h"
+#include "base/clock.h"
 #include "lb_apply_internal.h"
+
+static const uint8_t modes[] = {
+	[CONFIG_NAT_FULL] = LB_MODE_NAT_FULL, [CONFIG_NAT_DESTINATION] = LB_MODE_NAT_DESTINATION,
+	[CONFIG_DSR_IPIP] = LB_MODE_IPIP,     [CONFIG_DSR_GUE] = LB_MODE_GUE,
+	[CONFIG_DSR_L2] = LB_MODE_L2,
+};
 
 void apply_service_key(const struct addr *address, uint16_t port, uint8_t proto,
 		       struct lb_service_key *key)
@@ -18,26 +25,133 @@ void apply_service_key(const struct addr *address, uint16_t port, uint8_t proto,
 	key->proto = proto;
 }
 
-int apply_service_ports(struct lb *lb, const struct service *service, const uint16_t *ports,
-			size_t count, uint8_t proto, const int tables[2], struct err *err)
+static enum lb_pick pick_of(enum config_algorithm algorithm)
 {
+	switch (algorithm) {
+	case CONFIG_ROUND_ROBIN:
+	case CONFIG_WEIGHTED:
+	case CONFIG_LEAST_CONNECTIONS:
+		return LB_PICK_TURN;
+	case CONFIG_SOURCE_HASH:
+		return LB_PICK_SOURCE;
+	default:
+		return LB_PICK_FLOW;
+	}
+}
+
+static uint8_t flags_of(const struct lb *lb, const struct service *service, uint8_t proto)
+{
+	const struct config_ebpf *config = lb->options.config;
+	uint8_t flags = 0;
+
+	if (service->allow_count || service->deny_count)
+		flags |= LB_SERVICE_FILTER;
+	if (service->allow_count)
+		flags |= LB_SERVICE_DENY;
+	if (service->local)
+		flags |= LB_SERVICE_PASS;
+	if (config->hybrid || service->local)
+		flags |= LB_SERVICE_SHARED;
+	if (service->quic.enabled && proto == IPPROTO_UDP)
+		flags |= LB_SERVICE_QUIC;
+	if (config->fallback_limit)
+		flags |= LB_SERVICE_LIMIT_PASS;
+	if (lb->features.cookies && service->limits.syn_cookies)
+		flags |= LB_SERVICE_COOKIES;
+	return flags;
+}
+
+static uint32_t ticks_of(uint64_t ns)
+{
+	uint64_t ticks = (ns + (1ull << LB_TICK_SHIFT) - 1) >> LB_TICK_SHIFT;
+
+	return ticks > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)ticks;
+}
+
+static uint32_t interval_of(uint32_t rate)
+{
+	return rate ? (uint32_t)(NSEC_PER_SEC / rate) : 0;
+}
+
+static struct lb_service value_of(const struct lb *lb, const struct service *service,
+				  uint32_t table, uint8_t proto)
+{
+	return (struct lb_service){
+		.table = table,
+		.table_size = service->table_size,
+		.affinity_ticks = ticks_of(proto == IPPROTO_TCP ? service->tcp_affinity_ns
+								: service->udp_affinity_ns),
+		.rate_ns = interval_of(service->limits.new_per_second),
+		.source_rate_ns = interval_of(service->limits.new_per_second_per_source),
+		.mode = modes[service->forwarding],
+		.pick = pick_of(service->algorithm),
+		.flags = flags_of(lb, service, proto),
+		.id_offset = service->quic.offset,
+		.id_length = service->quic.length,
+	};
+}
+
+/* In hybrid mode the first route that matches decides; what none matches is the stack's. */
+static bool is_routed(const struct config_ebpf *config, uint16_t port, uint8_t proto)
+{
+	for (size_t i = 0; i < config->route_count; i++) {
+		const struct config_route *route = &config->routes[i];
+		bool match = !route->port_count || !route->ports[0];
+
+		if (!(proto == IPPROTO_TCP ? route->tcp : route->udp))
+			continue;
+		for (size_t k = 0; !match && k < route->port_count; k++)
+			match = route->ports[k] == port;
+		if (match)
+			return route->balance;
+	}
+	return !config->hybrid;
+}
+
+static int put_ports(struct lb *lb, const struct addr *address, const struct lb_service *value,
+		     const struct service *service, uint8_t proto, struct err *err)
+{
+	const uint16_t *ports = proto == IPPROTO_TCP ? service->tcp_ports : service->udp_ports;
+	size_t count = proto == IPPROTO_TCP ? service->tcp_port_count : service->udp_port_count;
+
+	for (size_t k = 0; k < count; k++) {
+		struct lb_service one = *value;
+		struct lb_service_key key;
+		int r;
+
+		if (!is_routed(lb->options.config, ports[k], proto))
+			one.flags |= LB_SERVICE_PASS;
+		apply_service_key(address, ports[k], proto, &key);
+		r = apply_put(lb, LB_MAP_SERVICES, &key, &one, "a service address", err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int apply_service_ports(struct lb *lb, const struct service *service, const int tables[2],
+			struct err *err)
+{
+	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP };
+
 	for (size_t i = 0; i < service->address_count; i++) {
-		bool ipv6 = apply_is_v6(&service->addresses[i]);
-		struct lb_service value = {
-			.table = (__u32)tables[ipv6],
-			.table_size = service->table_size,
-			.mode = service->forwarding == CONFIG_NAT_FULL ? LB_MODE_NAT_FULL : LB_MODE_NAT_DESTINATION,
-		};
+		const struct addr *address = &service->addresses[i];
+		uint32_t table = (uint32_t)tables[apply_is_v6(address)];
+		struct lb_service value;
+		struct lb_service_key key;
+		int r;
 
-		for (size_t k = 0; k < count; k++) {
-			struct lb_service_key key;
-			int r;
-
-			apply_service_key(&service->addresses[i], ports[k], proto, &key);
-			r = apply_put(lb, LB_MAP_SERVICES, &key, &value, "a service address", err);
+		for (size_t p = 0; p < sizeof(protos); p++) {
+			value = value_of(lb, service, table, protos[p]);
+			r = put_ports(lb, address, &value, service, protos[p], err);
 			if (r < 0)
 				return r;
 		}
+		/* That the address is a service's, for ICMP and fragments. */
+		apply_service_key(address, 0, IPPROTO_ICMP, &key);
+		r = apply_put(lb, LB_MAP_SERVICES, &key, &value, "a service address", err);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -68,6 +182,16 @@ static void set_ports(uint64_t *words, const uint16_t *ports, size_t count)
 		bitset_set(words, ports[i]);
 }
 
+/* With a service of any port each packet is looked up; none is kept from NAT, whose connections
+ * are found first. */
+static bool set_any_port(uint64_t *to, const uint16_t *ports, size_t count)
+{
+	if (!count || ports[0])
+		return false;
+	memset(to, 0xff, LB_PORT_WORDS * sizeof(*to));
+	return true;
+}
+
 static void collect_ports(const struct lb *lb, const struct model *model, struct lb_ports *ports)
 {
 	for (size_t i = 0; i < model->service_count; i++) {
@@ -76,10 +200,16 @@ static void collect_ports(const struct lb *lb, const struct model *model, struct
 					      (uint64_t *)ports->from[LB_UDP] };
 		bool used[LB_PROTOS] = { service->tcp_port_count > 0, service->udp_port_count > 0 };
 
-		set_ports((uint64_t *)ports->service[LB_TCP], service->tcp_ports,
-			  service->tcp_port_count);
-		set_ports((uint64_t *)ports->service[LB_UDP], service->udp_ports,
-			  service->udp_port_count);
+		if (!set_any_port((uint64_t *)ports->to[LB_TCP], service->tcp_ports,
+				  service->tcp_port_count))
+			set_ports((uint64_t *)ports->service[LB_TCP], service->tcp_ports,
+				  service->tcp_port_count);
+		if (!set_any_port((uint64_t *)ports->to[LB_UDP], service->udp_ports,
+				  service->udp_port_count))
+			set_ports((uint64_t *)ports->service[LB_UDP], service->udp_ports,
+				  service->udp_port_count);
+		if (apply_is_direct(service))
+			continue;
 		for (int p = 0; p < LB_PROTOS; p++) {
 			const uint16_t *own = p == LB_TCP ? service->tcp_ports : service->udp_ports;
 			size_t own_count = p == LB_TCP ? service->tcp_port_count
@@ -95,6 +225,8 @@ static void collect_ports(const struct lb *lb, const struct model *model, struct
 			for (size_t b = 0; b < service->backend_count; b++) {
 				if (service->backends[b].port)
 					bitset_set(from[p], service->backends[b].port);
+				else if (own_count && !own[0])
+					memset(from[p], 0xff, LB_PORT_WORDS * sizeof(*from[p]));
 				else
 					set_ports(from[p], own, own_count);
 			}
@@ -143,6 +275,8 @@ static bool model_serves(const struct model *model, const struct lb_service_key 
 		for (size_t a = 0; a < service->address_count; a++) {
 			if (memcmp(key->addr, &service->addresses[a], sizeof(key->addr)) != 0)
 				continue;
+			if (key->proto == IPPROTO_ICMP)
+				return true;
 			for (size_t p = 0; p < count; p++)
 				if (ports[p] == port)
 					return true;

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "lb_apply_internal.h"
 #include "model/slot_table.h"
+#include "model/weights.h"
 
 /* The table row that a running instance already uses for this service, by one of its addresses. */
 int apply_adopted_table(struct lb *lb, const struct service *service, bool ipv6)
@@ -95,32 +96,49 @@ static uint64_t backend_identity(const struct backend *backend)
 	return hash_bytes(&backend->address, sizeof(backend->address), backend->port);
 }
 
+static int build_slots(const struct service *service, const struct slot_weight *weights,
+		       size_t count, uint32_t *slots)
+{
+	switch (service->algorithm) {
+	case CONFIG_ROUND_ROBIN:
+		return slot_table_round_robin(weights, count, slots, service->table_size);
+	case CONFIG_WEIGHTED:
+	case CONFIG_LEAST_CONNECTIONS:
+		return slot_table_weighted(weights, count, slots, service->table_size);
+	default:
+		return slot_table_maglev(weights, count, slots, service->table_size);
+	}
+}
+
 /* Builds and swaps the table if what it is made of has changed. */
 int apply_table(struct lb *lb, uint32_t row, const struct service *service,
 		const uint32_t *backend_rows, struct err *err)
 {
 	struct slot_weight *weights = calloc(service->backend_count + 1, sizeof(*weights));
+	uint32_t *shares = calloc(service->backend_count + 1, sizeof(*shares));
 	struct lb_table *table = &lb->tables[row];
 	uint32_t *slots = NULL;
 	uint64_t signature;
 	size_t count = 0;
 	int r = -ENOMEM;
 
-	if (!weights)
+	if (!weights || !shares)
 		goto out;
+	service_weights(service, shares);
 	for (size_t i = 0; i < service->backend_count; i++) {
 		const struct backend *backend = &service->backends[i];
 
-		if (backend->state != BACKEND_ACTIVE || !backend->weight ||
-		    apply_is_v6(&backend->address) != table->ipv6)
+		if (!shares[i] || !apply_reaches(service, table->ipv6, backend))
 			continue;
 		weights[count++] = (struct slot_weight){
 			.identity = backend_identity(backend),
 			.value = backend_rows[i],
-			.weight = backend->weight,
+			.weight = shares[i],
 		};
 	}
-	signature = hash_bytes(weights, count * sizeof(*weights), service->table_size) | 1;
+	signature = hash_bytes(weights, count * sizeof(*weights),
+			       (uint64_t)service->algorithm << 32 | service->table_size) |
+		    1;
 	if (signature == table->signature) {
 		r = 0;
 		goto out;
@@ -128,7 +146,7 @@ int apply_table(struct lb *lb, uint32_t row, const struct service *service,
 	slots = calloc(service->table_size, sizeof(*slots));
 	if (!slots)
 		goto out;
-	r = slot_table_maglev(weights, count, slots, service->table_size);
+	r = build_slots(service, weights, count, slots);
 	if (r < 0)
 		goto out;
 	r = swap_table(lb, row, slots, service->table_size, err);
@@ -142,6 +160,7 @@ out:
 			strerror(-r));
 done:
 	free(slots);
+	free(shares);
 	free(weights);
 	return r;
 }

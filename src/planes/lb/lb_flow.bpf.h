@@ -27,10 +27,11 @@ struct slow_path {
 		key; /* of the entry being written: the backend's direction of a new flow ... */
 	struct lb_conn6 conn;  /* ... and what it becomes */
 	struct lb_conn4 conn4; /* conn, narrowed */
+	__u32 mtu;	       /* FLOW_TOO_BIG: what would fit */
 	/* Of a new flow: */
+	struct lb_service service;
 	struct lb_backend backend;
 	__u32 row; /* of backend */
-	__u32 mode; /* enum lb_mode */
 	__u64 hash;
 };
 
@@ -44,9 +45,13 @@ struct {
 /* Internal verdicts, beside XDP's. */
 enum flow_verdict {
 	FLOW_GO = 100, /* forward by the entry */
+	FLOW_READY,    /* forward by slow_path()->conn4 or conn: just written, or never will be */
 	FLOW_NEW,      /* there is no entry (any more): select a backend */
 	FLOW_STRANGER, /* it is for no service */
+	FLOW_EXCESS,   /* its new flow exceeds a limit */
+	FLOW_COOKIE,   /* answer it with a SYN cookie */
 	FLOW_CUT,      /* its backend was cut off: reset the client */
+	FLOW_TOO_BIG,  /* slow_path()->mtu is exceeded: tell the sender */
 };
 
 static __always_inline __u32 clock_ticks(void)
@@ -54,6 +59,51 @@ static __always_inline __u32 clock_ticks(void)
 	__u64 ns = lb_const_coarse_clock ? bpf_ktime_get_coarse_ns() : bpf_ktime_get_ns();
 
 	return ns >> LB_TICK_SHIFT;
+}
+
+/* Could this be ours?  One bit says no for most of what is not. */
+static __always_inline bool ports_match(const struct packet *p)
+{
+	__u32 proto = p->proto == IPPROTO_TCP ? LB_TCP : LB_UDP;
+	__u16 dport = bpf_ntohs(p->dport);
+	__u16 sport = bpf_ntohs(p->sport);
+	const struct lb_ports *ports;
+	__u32 zero = 0;
+
+	ports = bpf_map_lookup_elem(&lb_ports, &zero);
+	if (!ports)
+		return false;
+	if (ports->to[proto][dport / 64] >> (dport % 64) & 1)
+		return true;
+	return lb_const_nat_destination && ports->from[proto][sport / 64] >> (sport % 64) & 1;
+}
+
+/* Asked of the constants first: what is switched off must not be in the program. */
+static __always_inline bool any_nat(void)
+{
+	return lb_const_nat_full || lb_const_nat_destination;
+}
+
+static __always_inline bool any_tunnel(void)
+{
+	return lb_const_ipip || lb_const_gue;
+}
+
+/* Do answers come back another way? */
+static __always_inline bool is_direct(__u8 mode)
+{
+	return (any_tunnel() || lb_const_l2) && (!any_nat() || mode >= LB_MODE_IPIP);
+}
+
+static __always_inline bool is_l2(__u8 mode)
+{
+	return lb_const_l2 && ((!any_nat() && !any_tunnel()) || mode == LB_MODE_L2);
+}
+
+static __always_inline bool is_gue(__u8 mode)
+{
+	return lb_const_gue &&
+	       ((!any_nat() && !lb_const_ipip && !lb_const_l2) || mode == LB_MODE_GUE);
 }
 
 static __always_inline struct slow_path *slow_path(void)
@@ -200,8 +250,10 @@ static __always_inline void flow_forget(bool ipv6, const struct packet *p,
 {
 	struct lb_key6 key;
 
-	key_of_partner(ipv6, &key, flow, p->proto);
-	conns_delete(ipv6, &key);
+	if (!is_direct(flow->mode)) {
+		key_of_partner(ipv6, &key, flow, p->proto);
+		conns_delete(ipv6, &key);
+	}
 	key_of_packet(&key, p);
 	conns_delete(ipv6, &key);
 }
@@ -211,15 +263,25 @@ static __always_inline void hop_back(struct xdp_md *ctx, const struct packet *p,
 				     struct lb_flow *flow)
 {
 	struct ethhdr *eth = frame_start(ctx);
+	const struct lb_link_info *link;
+	__u32 ifindex = ctx->ingress_ifindex;
 
+	link = bpf_map_lookup_elem(&lb_links, &ifindex);
+	flow->mtu = link ? link->mtu : LB_MTU_ANY;
 	flow->tags = p->tags;
 	flow->hop.tci[0] = p->tags ? p->tci[0] : 0;
 	flow->hop.tci[1] = (p->tags & LB_TAGS_MASK) == 2 ? p->tci[1] : 0;
-	flow->hop.ifindex = ctx->ingress_ifindex;
+	flow->hop.ifindex = ifindex;
 	if ((void *)(eth + 1) > frame_end(ctx))
 		return;
 	__builtin_memcpy(flow->hop.dmac, eth->h_source, 6);
 	__builtin_memcpy(flow->hop.smac, eth->h_dest, 6);
+}
+
+static __always_inline __u32 seq_delta_of(bool ipv6, const struct lb_flow *flow)
+{
+	return ipv6 ? ((const struct lb_conn6 *)flow)->seq_delta
+		    : ((const struct lb_conn4 *)flow)->seq_delta;
 }
 
 /* Writes the lost other half of flow, under key, anew.  Its next hop is found at its first packet
@@ -235,11 +297,14 @@ static __always_inline void rebuild_partner(struct xdp_md *ctx, bool ipv6, struc
 	conn->flow.seen = p->now;
 	conn->flow.touched = p->now;
 	conn->flow.generation = 0;
+	conn->flow.mtu = LB_MTU_ANY;
 	conn->flow.sport = p->dport;
 	conn->flow.dport = p->sport;
 	addr_copy(conn->saddr, p->daddr);
 	addr_copy(conn->daddr, p->saddr);
 	conn->created = p->now;
+	if (lb_const_cookies && flow->flags & LB_FLOW_PROXIED)
+		conn->seq_delta = seq_delta_of(ipv6, flow);
 	if (!(flow->flags & LB_FLOW_REPLY))
 		hop_back(ctx, p, &conn->flow);
 	if (conns_put(ipv6, slow, key, BPF_NOEXIST) == 0)
@@ -256,6 +321,8 @@ static __always_inline void flow_touch(struct xdp_md *ctx, bool ipv6, struct slo
 
 	flow->seen = slow->p.now;
 	flow->touched = slow->p.now;
+	if (is_direct(flow->mode))
+		return;
 	key_of_partner(ipv6, &key, flow, slow->p.proto);
 	partner = conns_find(ipv6, &key);
 	if (!partner) {
@@ -269,7 +336,8 @@ static __always_inline void flow_touch(struct xdp_md *ctx, bool ipv6, struct slo
 }
 
 /* The state after a packet with these flags; *flags collects who closed. */
-static __always_inline __u8 tcp_next_state(__u8 state, __u8 tcp, bool reply, __u8 *flags)
+static __always_inline __u8 tcp_next_state(__u8 state, __u8 tcp, bool reply, bool direct,
+					   __u8 *flags)
 {
 	__u8 fin = reply ? LB_FLOW_FIN_BACKEND : LB_FLOW_FIN_CLIENT;
 	const __u8 both = LB_FLOW_FIN_CLIENT | LB_FLOW_FIN_BACKEND;
@@ -288,6 +356,8 @@ static __always_inline __u8 tcp_next_state(__u8 state, __u8 tcp, bool reply, __u
 	if (!(tcp & TCP_ACK))
 		return state;
 	if (state == LB_STATE_SYN_RECV && !reply)
+		return LB_STATE_ESTABLISHED;
+	if (state == LB_STATE_SYN_SENT && direct) /* the backend's part is not seen */
 		return LB_STATE_ESTABLISHED;
 	if (state == LB_STATE_FIN_WAIT && (*flags & both) == both)
 		return LB_STATE_TIME_WAIT;
@@ -308,19 +378,23 @@ static __always_inline int flow_transition(bool ipv6, const struct packet *p, st
 	bool reply = flow->flags & LB_FLOW_REPLY;
 	struct lb_flow *partner;
 	struct lb_key6 key;
+	bool direct = is_direct(flow->mode);
+	__u8 ended = direct ? LB_STATE_FIN_WAIT : LB_STATE_TIME_WAIT;
 	__u8 flags = flow->flags;
 	__u8 state;
 
-	if (client_begins(p, flow) && flow->state >= LB_STATE_TIME_WAIT) {
+	if (client_begins(p, flow) && flow->state >= ended) {
 		flow_forget(ipv6, p, flow);
 		return FLOW_NEW;
 	}
-	state = tcp_next_state(flow->state, p->tcp_flags, reply, &flags);
+	state = tcp_next_state(flow->state, p->tcp_flags, reply, direct, &flags);
 	if (state == flow->state && flags == flow->flags)
 		return FLOW_GO;
 	flow->state = state;
 	flow->flags = flags;
 	flow->seen = p->now;
+	if (direct)
+		return FLOW_GO;
 	key_of_partner(ipv6, &key, flow, p->proto);
 	partner = conns_find(ipv6, &key);
 	if (partner) {

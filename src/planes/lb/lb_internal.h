@@ -16,6 +16,11 @@
 	X(BACKENDS, lb_backends)             \
 	X(SOURCES, lb_sources)               \
 	X(REALS, lb_reals)                   \
+	X(SERVER_IDS, lb_server_ids)         \
+	X(FILTERS, lb_filters)               \
+	X(AFFINITY, lb_affinity)             \
+	X(FRAGMENTS, lb_fragments)           \
+	X(LINKS, lb_links)                   \
 	X(PORTS, lb_ports)                   \
 	X(COUNTERS, lb_counters)             \
 	X(BACKEND_COUNTS, lb_backend_counts) \
@@ -71,6 +76,8 @@ struct lb_sweep {
 	void *values;  /* owned */
 };
 
+struct lb_keys; /* lb_apply_keys.c */
+
 struct lb {
 	struct lb_options options;
 	struct lb_features features;
@@ -87,6 +94,9 @@ struct lb {
 
 	struct lb_link links[LB_MAX_INTERFACES];
 	size_t link_count;
+
+	struct lb_keys *filters;    /* owned; of lb_filters, as the model wants them */
+	struct lb_keys *server_ids; /* owned; of lb_server_ids */
 
 	struct lb_sweep sweep;
 	uint64_t sweep_passes;
@@ -108,7 +118,7 @@ int lb_program_fd(const struct lb *lb);
 /* How often the halves of a connection look after each other: often enough that neither expires
  * beside a partner in use, seldom enough that a million flows do not pay for it. */
 uint32_t lb_touch_ticks(const struct lb *lb);
-struct lb_features lb_features_of(const struct model *model);
+struct lb_features lb_features_of(const struct config_ebpf *config, const struct model *model);
 bool lb_features_equal(const struct lb_features *a, const struct lb_features *b);
 
 /* lb_attach.c */

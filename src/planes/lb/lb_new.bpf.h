@@ -2,38 +2,14 @@
 #ifndef LB_NEW_BPF_H
 #define LB_NEW_BPF_H
 
-#include "lb_flow.bpf.h"
+#include "lb_hop.bpf.h"
+#include "lb_limit.bpf.h"
+#include "lb_select.bpf.h"
+#include "lb_tunnel.bpf.h"
 
 /* Source ports tried for a flow.  They depend on the flow alone, so that a connection whose entries
  * were lost is found again where it was. */
 #define LB_PORT_TRIES 16
-
-static __always_inline __u64 mix64(__u64 x)
-{
-	x ^= x >> 32;
-	x *= 0xd6e8feb86659fd93ull;
-	x ^= x >> 32;
-	return x;
-}
-
-/* The same on every node, so that any of them picks the same backend for a flow. */
-static __always_inline __u64 hash_of_packet(bool ipv6, const struct packet *p)
-{
-	__u64 h = mix64((__u64)p->sport << 32 | (__u64)p->dport << 16 | p->proto);
-
-	if (ipv6) {
-		h = mix64(h ^ ((__u64)p->saddr[0] << 32 | p->saddr[1]));
-		h = mix64(h ^ ((__u64)p->daddr[0] << 32 | p->daddr[1]));
-		h = mix64(h ^ ((__u64)p->daddr[2] << 32 | p->saddr[2]));
-	}
-	return mix64(h ^ ((__u64)p->saddr[3] << 32 | p->daddr[3]));
-}
-
-/* hash scaled to 0 .. n-1, without a division. */
-static __always_inline __u32 scale(__u32 hash, __u32 n)
-{
-	return (__u64)hash * n >> 32;
-}
 
 enum claim {
 	CLAIMED,  /* the port is ours: reply half written */
@@ -44,27 +20,31 @@ enum claim {
 	REFUSED,  /* the table took nothing */
 };
 
+static __always_inline void tuple_of(struct bpf_sock_tuple *tuple, const struct lb_key6 *key,
+				     bool ipv6)
+{
+	if (ipv6) {
+		addr_copy(tuple->ipv6.saddr, key->saddr);
+		addr_copy(tuple->ipv6.daddr, key->daddr);
+		tuple->ipv6.sport = key->sport;
+		tuple->ipv6.dport = key->dport;
+	} else {
+		tuple->ipv4.saddr = key->saddr[3];
+		tuple->ipv4.daddr = key->daddr[3];
+		tuple->ipv4.sport = key->sport;
+		tuple->ipv4.dport = key->dport;
+	}
+}
+
 /* Does some socket of this host stand where the backend's answers would arrive? */
 static __always_inline bool host_has_socket(struct xdp_md *ctx, const struct lb_key6 *reply,
 					    bool ipv6)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *sk;
-	__u32 size;
+	__u32 size = ipv6 ? sizeof(tuple.ipv6) : sizeof(tuple.ipv4);
 
-	if (ipv6) {
-		addr_copy(tuple.ipv6.saddr, reply->saddr);
-		addr_copy(tuple.ipv6.daddr, reply->daddr);
-		tuple.ipv6.sport = reply->sport;
-		tuple.ipv6.dport = reply->dport;
-		size = sizeof(tuple.ipv6);
-	} else {
-		tuple.ipv4.saddr = reply->saddr[3];
-		tuple.ipv4.daddr = reply->daddr[3];
-		tuple.ipv4.sport = reply->sport;
-		tuple.ipv4.dport = reply->dport;
-		size = sizeof(tuple.ipv4);
-	}
+	tuple_of(&tuple, reply, ipv6);
 	if (!lb_const_udp || reply->proto == IPPROTO_TCP)
 		sk = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 	else
@@ -73,6 +53,24 @@ static __always_inline bool host_has_socket(struct xdp_md *ctx, const struct lb_
 		return false;
 	bpf_sk_release(sk);
 	return true;
+}
+
+/* Has this host a connection, not just a listener, for what arrives as key? */
+static __always_inline bool host_has_connection(struct xdp_md *ctx, const struct lb_key6 *key,
+						bool ipv6)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	bool connection;
+
+	tuple_of(&tuple, key, ipv6);
+	sk = bpf_skc_lookup_tcp(ctx, &tuple, ipv6 ? sizeof(tuple.ipv6) : sizeof(tuple.ipv4),
+				BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return false;
+	connection = sk->state != BPF_TCP_LISTEN;
+	bpf_sk_release(sk);
+	return connection;
 }
 
 /* Is this reply half the one of p's own connection, whose other half was lost? */
@@ -97,10 +95,11 @@ static __always_inline bool is_service_port(const struct packet *p, __u16 port)
 }
 
 /* Does the backend see the client's address?  Asked of the constants first: what is switched off
- * must not be in the program, and nf->mode is not known when loading. */
+ * must not be in the program, and the mode is not known when loading. */
 static __always_inline bool keeps_client(const struct slow_path *nf)
 {
-	return !lb_const_nat_full || (lb_const_nat_destination && nf->mode == LB_MODE_NAT_DESTINATION);
+	return !lb_const_nat_full ||
+	       (lb_const_nat_destination && nf->service.mode == LB_MODE_NAT_DESTINATION);
 }
 
 /* Sets address and port that the flow tries at number i.  Returns false if that one is none. */
@@ -259,6 +258,17 @@ static __always_inline enum claim allocate_source(struct xdp_md *ctx, const bool
 	return ipv6 ? lb_take_over_port6(at) : lb_take_over_port4(at);
 }
 
+/* Linux 6.1's verifier would multiply what the tries may find by what led here. */
+__noinline int lb_allocate_source4(struct xdp_md *ctx)
+{
+	return allocate_source(ctx, false);
+}
+
+__noinline int lb_allocate_source6(struct xdp_md *ctx)
+{
+	return allocate_source(ctx, true);
+}
+
 static __always_inline bool find_lost_half(const bool ipv6)
 {
 	for (__u32 i = 0; i < LB_PORT_TRIES; i++)
@@ -289,10 +299,9 @@ static __always_inline __u8 first_state(const struct packet *p)
 	return p->tcp_flags & TCP_FIN ? LB_STATE_FIN_WAIT : LB_STATE_ESTABLISHED;
 }
 
-/* Fills what both halves share, as the reply half. */
-static __always_inline void prepare_reply(struct xdp_md *ctx, struct slow_path *nf)
+/* What every entry begins with. */
+static __always_inline void begin_flow(const struct slow_path *nf, struct lb_flow *flow)
 {
-	struct lb_flow *flow = &nf->conn.flow;
 	const struct packet *p = &nf->p;
 
 	flow->seen = p->now;
@@ -301,13 +310,20 @@ static __always_inline void prepare_reply(struct xdp_md *ctx, struct slow_path *
 	flow->backend = nf->row;
 	flow->incarnation = nf->backend.incarnation;
 	flow->state = first_state(p);
-	flow->flags = LB_FLOW_REPLY;
-	if (flow->state >= LB_STATE_ESTABLISHED)
-		flow->flags |= LB_FLOW_PICKED_UP;
+	flow->flags = flow->state >= LB_STATE_ESTABLISHED ? LB_FLOW_PICKED_UP : 0;
 	if (flow->state == LB_STATE_FIN_WAIT)
 		flow->flags |= LB_FLOW_FIN_CLIENT;
-	flow->mode = nf->mode;
-	flow->mtu = 0;
+	flow->mode = nf->service.mode;
+}
+
+/* Fills what both halves share, as the reply half. */
+static __always_inline void prepare_reply(struct xdp_md *ctx, struct slow_path *nf)
+{
+	struct lb_flow *flow = &nf->conn.flow;
+	const struct packet *p = &nf->p;
+
+	begin_flow(nf, flow);
+	flow->flags |= LB_FLOW_REPLY;
 	flow->sport = p->dport;
 	flow->dport = p->sport;
 	hop_back(ctx, p, flow);
@@ -330,6 +346,7 @@ static __always_inline long put_forward(bool ipv6, struct slow_path *nf)
 	flow->flags &= ~LB_FLOW_REPLY;
 	flow->hop = nf->backend.hop;
 	flow->tags = nf->backend.tags;
+	flow->mtu = tunnel_mtu(nf->backend.mtu, LB_MODE_NAT_FULL, false);
 	flow->sport = nf->key.dport;
 	flow->dport = nf->key.sport;
 	addr_copy(nf->conn.saddr, nf->key.daddr);
@@ -371,6 +388,7 @@ static __always_inline int match_vip(const bool ipv6, __u32 table, __u32 i)
 	nf->conn.flow.touched = nf->p.now;
 	nf->conn.flow.generation = 0; /* the way to the client is asked of the FIB */
 	nf->conn.flow.tags = 0;
+	nf->conn.flow.mtu = LB_MTU_ANY;
 	__builtin_memset(&nf->conn.flow.hop, 0, sizeof(nf->conn.flow.hop));
 	nf->conn.flow.sport = vip->port;
 	nf->conn.flow.dport = nf->p.dport;
@@ -483,54 +501,214 @@ __noinline int lb_stranger6(struct xdp_md *ctx)
 	return stranger(ctx, true);
 }
 
-/* Fills nf->backend and nf->row by the service's slot table. */
-static __always_inline bool select_backend(struct slow_path *nf, const struct lb_service *service)
+/* The connection table took nothing. */
+static __always_inline int full(struct xdp_md *ctx, const struct slow_path *nf)
 {
-	const struct lb_backend *backend;
-	__u32 table_row = service->table;
-	__u32 slot = scale(nf->hash, service->table_size);
-	void *table;
-	__u32 *row;
+	if (nf->service.flags & LB_SERVICE_LIMIT_PASS)
+		return pass(ctx, LB_LIMITED_PASS);
+	return drop(ctx, LB_MAP_FULL);
+}
 
-	table = bpf_map_lookup_elem(&lb_tables, &table_row);
-	if (!table)
+static __always_inline bool backend_is_v4(const struct lb_backend *backend)
+{
+	return !(backend->addr[0] | backend->addr[1]) && backend->addr[2] == bpf_htonl(0xffff);
+}
+
+/* ---- direct server return ---- */
+
+/* Outer addresses, into slow->conn. */
+static __always_inline void choose_outer(struct slow_path *nf, bool outer6)
+{
+	__u32 hash = nf->hash >> 32;
+
+	if (outer6) {
+		nf->conn.saddr[0] = lb_const_outer_net6[0];
+		nf->conn.saddr[1] = lb_const_outer_net6[1];
+		nf->conn.saddr[2] = lb_const_outer_net6[2];
+		nf->conn.saddr[3] = lb_const_outer_net6[3] |
+				    bpf_htonl(hash & lb_const_outer6_hosts);
+	} else {
+		addr_map_v4(nf->conn.saddr);
+		nf->conn.saddr[3] = lb_const_outer4 | bpf_htonl(hash & lb_const_outer4_hosts);
+	}
+	addr_copy(nf->conn.daddr, nf->backend.addr);
+}
+
+/* Fills the flow's only entry, the client's. */
+static __always_inline void prepare_direct(const bool ipv6, struct slow_path *nf)
+{
+	bool outer6 = ipv6 || (lb_const_outer6 && !backend_is_v4(&nf->backend));
+	struct lb_flow *flow = &nf->conn.flow;
+
+	begin_flow(nf, flow);
+	if (!ipv6 && outer6)
+		flow->flags |= LB_FLOW_OUTER6;
+	flow->hop = nf->backend.hop;
+	flow->tags = nf->backend.tags;
+	flow->mtu = tunnel_mtu(nf->backend.mtu, flow->mode, outer6);
+	/* Ports that no service of a host would use as its own. */
+	flow->sport = bpf_htons(0xc000 | (__u16)(nf->hash >> 16));
+	flow->dport = lb_const_gue_port;
+	nf->conn.created = nf->p.now;
+	choose_outer(nf, outer6);
+}
+
+static __always_inline long put_direct(const bool ipv6, struct slow_path *nf, bool keep)
+{
+	struct lb_conn6 *conn = &nf->conn;
+	struct lb_conn4 *conn4 = &nf->conn4;
+
+	key_of_packet(&nf->key, &nf->p);
+	if (ipv6) {
+		conn->zero = 0;
+		conn->l4_delta = 0;
+		return keep ? bpf_map_update_elem(&lb_conns6, &nf->key, conn, BPF_ANY) : 0;
+	} else {
+		struct lb_key4 narrow;
+
+		conn4->flow = conn->flow;
+		conn4->saddr = conn->saddr[3];
+		conn4->daddr = conn->daddr[3];
+		conn4->ip_delta = CSUM_TTL_DELTA;
+		conn4->l4_delta = 0;
+		conn4->created = conn->created;
+		key_narrow(&narrow, &nf->key);
+		return keep ? bpf_map_update_elem(&lb_conns4, &narrow, conn4, BPF_ANY) : 0;
+	}
+}
+
+/* keep: with an entry.  A reset begins nothing, but the backend may know what it ends. */
+static __always_inline int new_direct(struct xdp_md *ctx, const bool ipv6, bool keep)
+{
+	struct slow_path *nf = slow_path();
+
+	if (!nf)
+		return XDP_PASS;
+	if (lb_const_stateless || nf->p.from_icmp ||
+	    (nf->p.proto == IPPROTO_TCP && nf->p.tcp_flags & TCP_RST))
+		keep = false;
+	prepare_direct(ipv6, nf);
+	if (put_direct(ipv6, nf, keep))
+		return drop(ctx, LB_MAP_FULL);
+	if (!keep)
+		count_event(LB_STATELESS);
+	else
+		count_connection(nf->row);
+	if (keep && nf->conn.flow.flags & LB_FLOW_PICKED_UP)
+		count_event(LB_PICKED_UP);
+	if (!nf->backend.hop.ifindex) {
+		int r = hop_from_fib(ctx, ipv6, &nf->p, ipv6 ? &nf->conn.flow : &nf->conn4.flow);
+
+		if (r != FLOW_GO)
+			return r;
+	}
+	return FLOW_READY;
+}
+
+__noinline int lb_new_direct4(struct xdp_md *ctx, bool keep)
+{
+	return new_direct(ctx, false, keep);
+}
+
+__noinline int lb_new_direct6(struct xdp_md *ctx, bool keep)
+{
+	return new_direct(ctx, true, keep);
+}
+
+/* ---- the first packet ---- */
+
+/* Fills nf->service. */
+static __always_inline bool find_service(struct slow_path *nf)
+{
+	struct lb_service_key key = {};
+	const struct lb_service *service;
+
+	key.port = nf->p.dport;
+	key.proto = nf->p.proto;
+	addr_copy(key.addr, nf->p.daddr);
+	service = bpf_map_lookup_elem(&lb_services, &key);
+	if (!service && lb_const_any_port) {
+		key.port = 0;
+		service = bpf_map_lookup_elem(&lb_services, &key);
+	}
+	if (!service)
 		return false;
-	row = bpf_map_lookup_elem(table, &slot);
-	if (!row || *row == LB_SLOT_EMPTY)
-		return false;
-	nf->row = *row;
-	backend = bpf_map_lookup_elem(&lb_backends, row);
-	if (!backend || backend->state != LB_BACKEND_ACTIVE)
-		return false;
-	nf->backend = *backend;
+	nf->service = *service;
 	return true;
 }
 
-/* The flow in slow_path()->p gets its two entries.  Returns FLOW_GO, or the packet's verdict. */
-static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
+/* Is the packet one of a connection that the local stack has? */
+static __always_inline bool stack_has(struct xdp_md *ctx, const bool ipv6, struct slow_path *nf)
+{
+	key_of_packet(&nf->key, &nf->p);
+	return nf->p.proto == IPPROTO_TCP && !(nf->p.tcp_flags & TCP_SYN) &&
+	       host_has_connection(ctx, &nf->key, ipv6);
+}
+
+/* What the flow's first packet must pass before it gets a backend.  Returns FLOW_GO, FLOW_EXCESS
+ * or a verdict. */
+static __always_inline int admit(struct xdp_md *ctx, const bool ipv6)
 {
 	struct slow_path *nf = slow_path();
-	const struct lb_service *service;
-	struct lb_service_key key = {};
+	bool begins;
+
+	if (!nf)
+		return XDP_PASS;
+	if (lb_const_local && nf->service.flags & LB_SERVICE_SHARED && stack_has(ctx, ipv6, nf))
+		return pass(ctx, LB_LOCAL);
+	if (lb_const_local && nf->service.flags & LB_SERVICE_PASS)
+		return pass(ctx, LB_LOCAL);
+	if (nf->p.truncated ||
+	    (nf->p.proto == IPPROTO_TCP && !nf->p.fragment && !flags_can_begin(nf->p.tcp_flags)))
+		return drop(ctx, LB_MALFORMED);
+	if (nf->p.expired && !is_l2(nf->service.mode))
+		return drop(ctx, LB_TTL_EXPIRED);
+	if (lb_const_filter && nf->service.flags & LB_SERVICE_FILTER && is_denied(nf))
+		return drop(ctx, LB_DENIED);
+	begins = nf->p.proto != IPPROTO_TCP || nf->p.tcp_flags & TCP_SYN;
+	if (lb_const_limits && begins && is_limited(nf, ipv6))
+		return FLOW_EXCESS;
+	return FLOW_GO;
+}
+
+__noinline int lb_admit4(struct xdp_md *ctx)
+{
+	return admit(ctx, false);
+}
+
+__noinline int lb_admit6(struct xdp_md *ctx)
+{
+	return admit(ctx, true);
+}
+
+/* A new flow beyond a limit: DSR balances it without an entry, for TCP's backends can answer SYNs
+ * with cookies themselves; else it is for whom the configuration says. */
+static __always_inline int exceed(struct xdp_md *ctx, const bool ipv6)
+{
+	struct slow_path *nf = slow_path();
+	bool tcp;
+
+	if (!nf)
+		return XDP_PASS;
+	tcp = nf->p.proto == IPPROTO_TCP;
+	if (nf->service.flags & LB_SERVICE_LIMIT_PASS)
+		return pass(ctx, LB_LIMITED_PASS);
+	if (tcp && is_direct(nf->service.mode))
+		return ipv6 ? lb_new_direct6(ctx, false) : lb_new_direct4(ctx, false);
+	if (lb_const_cookies && tcp && nf->service.flags & LB_SERVICE_COOKIES)
+		return FLOW_COOKIE;
+	return tcp ? pass(ctx, LB_LIMITED_PASS) : drop(ctx, LB_LIMITED);
+}
+
+/* The flow gets its two entries. */
+static __always_inline int new_nat(struct xdp_md *ctx, const bool ipv6)
+{
+	struct slow_path *nf = slow_path();
 	enum claim claim;
 	bool middle;
 
 	if (!nf)
 		return XDP_PASS;
-	key.port = nf->p.dport;
-	key.proto = nf->p.proto;
-	addr_copy(key.addr, nf->p.daddr);
-	service = bpf_map_lookup_elem(&lb_services, &key);
-	if (!service)
-		return FLOW_STRANGER;
-	if (nf->p.truncated || (nf->p.proto == IPPROTO_TCP && !flags_can_begin(nf->p.tcp_flags)))
-		return drop(ctx, LB_MALFORMED);
-	if (nf->p.expired)
-		return drop(ctx, LB_TTL_EXPIRED);
-	nf->hash = hash_of_packet(ipv6, &nf->p);
-	if (!select_backend(nf, service))
-		return pass(ctx, LB_NO_BACKEND);
-	nf->mode = service->mode;
 	if (!keeps_client(nf) && !nf->backend.source_count)
 		return drop(ctx, LB_NO_ROUTE);
 	prepare_reply(ctx, nf);
@@ -538,17 +716,55 @@ static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 	if (!middle || !find_lost_half(ipv6)) {
 		if (middle && nf->p.tcp_flags & TCP_RST)
 			return pass(ctx, LB_NO_FLOW);
-		claim = allocate_source(ctx, ipv6);
+		claim = ipv6 ? lb_allocate_source6(ctx) : lb_allocate_source4(ctx);
 		if (claim == TAKEN)
 			return drop(ctx, LB_NO_PORT);
 		if (claim == REFUSED)
-			return drop(ctx, LB_MAP_FULL);
+			return full(ctx, nf);
 		if (claim == CLAIMED)
 			count_connection(nf->row);
 		if (middle)
 			count_event(LB_PICKED_UP);
 	}
-	return put_forward(ipv6, nf) ? drop(ctx, LB_MAP_FULL) : FLOW_GO;
+	if (put_forward(ipv6, nf))
+		return full(ctx, nf);
+	return nf->backend.hop.ifindex ? FLOW_READY : FLOW_GO;
+}
+
+__noinline int lb_new_nat4(struct xdp_md *ctx)
+{
+	return new_nat(ctx, false);
+}
+
+__noinline int lb_new_nat6(struct xdp_md *ctx)
+{
+	return new_nat(ctx, true);
+}
+
+/* The flow in slow_path()->p gets its entries.  Returns FLOW_READY; FLOW_GO: entries stand, but
+ * user space does not know the way; FLOW_STRANGER, FLOW_COOKIE or a verdict. */
+static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
+{
+	struct slow_path *nf = slow_path();
+	int r;
+
+	if (!nf)
+		return XDP_PASS;
+	if (!find_service(nf))
+		return FLOW_STRANGER;
+	r = ipv6 ? lb_admit6(ctx) : lb_admit4(ctx);
+	if (r != FLOW_GO && r != FLOW_EXCESS)
+		return r;
+	nf->hash = hash_of_packet(ipv6, &nf->p);
+	if (!select_backend(ctx, ipv6, nf))
+		return pass(ctx, LB_NO_BACKEND);
+	if (r == FLOW_EXCESS)
+		return exceed(ctx, ipv6);
+	if (is_direct(nf->service.mode))
+		return ipv6 ? lb_new_direct6(ctx, true) : lb_new_direct4(ctx, true);
+	if (!any_nat())
+		return drop(ctx, LB_NO_ROUTE);
+	return ipv6 ? lb_new_nat6(ctx) : lb_new_nat4(ctx);
 }
 
 __noinline int lb_new_flow4(struct xdp_md *ctx)

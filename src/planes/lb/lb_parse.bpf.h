@@ -16,6 +16,7 @@
 #define LB_MAX_EXT_HEADERS 6
 #define LB_MAX_EXT_OFFSET  2048
 #define LB_IP_MF	   0x2000 /* RFC 791 section 3.1 */
+#define LB_IP_DF	   0x4000
 #define LB_IP_OFFSET	   0x1fff
 
 struct vlan_tag {
@@ -37,6 +38,18 @@ struct ports {
 	__be16 dest;
 };
 
+enum fragment {
+	FRAGMENT_NONE,
+	FRAGMENT_FIRST,
+	FRAGMENT_LATER, /* without ports of its own */
+};
+
+/* What parsing may end in, beside counters. */
+enum parse_end {
+	PARSE_DONE = -1,
+	PARSE_ICMP = -2, /* l4 is where its header lies */
+};
+
 /* What was learned of a frame. */
 struct packet {
 	__be32 saddr[4]; /* IPv4 in mapped form; the fast path fills only word 3 */
@@ -51,7 +64,11 @@ struct packet {
 	__be16 tci[2];
 	__u16 l3; /* offsets from the frame's start */
 	__u16 l4;
-	__u32 now; /* in LB_TICKs */
+	__u32 now;	/* in LB_TICKs */
+	__be32 id;	/* of a fragment */
+	__u16 length;	/* of the IP packet */
+	__u8 fragment;	/* enum fragment */
+	bool from_icmp; /* an ICMP error about a packet of the flow */
 };
 
 /* Ethernet and up to two VLAN tags.  Returns the ether type in wire order, 0 if the frame is cut
@@ -111,12 +128,13 @@ static __always_inline bool parse_transport(void *l4, void *end, __u32 length, s
 
 		if ((void *)(udp + 1) > end || length < sizeof(*udp))
 			return true;
-		p->truncated = bpf_ntohs(udp->len) < sizeof(*udp) || bpf_ntohs(udp->len) > length;
+		p->truncated = bpf_ntohs(udp->len) < sizeof(*udp) ||
+			       (bpf_ntohs(udp->len) > length && !p->fragment);
 	}
 	return true;
 }
 
-/* Returns the counter of a packet that is not for us to judge, or -1 with *p filled. */
+/* Returns the counter of a packet that is not for us to judge, or enum parse_end with *p filled. */
 static __always_inline int parse_ipv4(void *data, void *end, struct packet *p)
 {
 	struct iphdr *ip = data + p->l3;
@@ -129,21 +147,35 @@ static __always_inline int parse_ipv4(void *data, void *end, struct packet *p)
 	total = bpf_ntohs(ip->tot_len);
 	if (ip->version != 4 || header < sizeof(*ip) || total < header)
 		return LB_NOT_IP;
-	if (ip->protocol != IPPROTO_TCP && !(lb_const_udp && ip->protocol == IPPROTO_UDP))
-		return LB_NOT_OURS;
-	if (ip->frag_off & bpf_htons(LB_IP_MF | LB_IP_OFFSET))
-		return LB_FRAGMENT;
 	p->proto = ip->protocol;
 	p->expired = ip->ttl <= 1;
 	p->saddr[3] = ip->saddr;
 	p->daddr[3] = ip->daddr;
 	p->l4 = p->l3 + header;
+	p->length = total;
+	if (ip->protocol != IPPROTO_TCP && !(lb_const_udp && ip->protocol == IPPROTO_UDP)) {
+		if (ip->protocol != IPPROTO_ICMP ||
+		    ip->frag_off & bpf_htons(LB_IP_MF | LB_IP_OFFSET) || (void *)ip + total > end)
+			return LB_NOT_OURS;
+		return PARSE_ICMP;
+	}
+	if (ip->frag_off & bpf_htons(LB_IP_MF | LB_IP_OFFSET)) {
+		p->id = ip->id;
+		p->fragment = FRAGMENT_FIRST;
+		if (ip->frag_off & bpf_htons(LB_IP_OFFSET)) {
+			p->fragment = FRAGMENT_LATER;
+			p->truncated = (void *)ip + total > end;
+			return PARSE_DONE;
+		}
+	}
 	if (!parse_transport(data + p->l4, end, total - header, p))
 		return LB_NOT_IP;
 	if ((void *)ip + total > end)
 		p->truncated = true;
-	return -1;
+	return PARSE_DONE;
 }
+
+#define WALK_FRAGMENT_SHIFT 20 /* enum fragment, above offset << 8 | protocol */
 
 /* What follows an IPv6 header that is neither TCP nor UDP at once: walks extension headers. Returns
  * the transport header's offset and protocol as offset << 8 | protocol, or the counter as -1 -
@@ -152,12 +184,17 @@ __noinline int lb_walk_extensions(struct xdp_md *ctx, __u32 offset, __u32 next)
 {
 	void *data = frame_start(ctx);
 	void *end = frame_end(ctx);
+	__u32 fragment = FRAGMENT_NONE;
 
 	for (int i = 0; i <= LB_MAX_EXT_HEADERS; i++) {
 		struct ext_header *ext;
 
-		if (next == IPPROTO_TCP || (lb_const_udp && next == IPPROTO_UDP))
-			return offset << 8 | next;
+		if (next == IPPROTO_TCP || (lb_const_udp && next == IPPROTO_UDP) ||
+		    (next == IPPROTO_ICMPV6 && !fragment))
+			return fragment << WALK_FRAGMENT_SHIFT | offset << 8 | next;
+		/* The first fragment's further headers are not in the later ones. */
+		if (fragment)
+			return -1 - LB_FRAGMENT;
 		/* Not AH: it seals the addresses that NAT would change (RFC 3715 section 2.1). */
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
 		    next != IPPROTO_FRAGMENT)
@@ -170,7 +207,8 @@ __noinline int lb_walk_extensions(struct xdp_md *ctx, __u32 offset, __u32 next)
 		/* Offset or "more": RFC 8200 section 4.5; neither is an atomic fragment, RFC 6946.
 		 */
 		if (next == IPPROTO_FRAGMENT && *(__be16 *)&ext->type & bpf_htons(0xfff9))
-			return -1 - LB_FRAGMENT;
+			fragment = *(__be16 *)&ext->type & bpf_htons(0xfff8) ? FRAGMENT_LATER
+									     : FRAGMENT_FIRST;
 		/* Not at its destination yet. */
 		if (next == IPPROTO_ROUTING && ext->remaining)
 			return -1 - LB_NOT_OURS;
@@ -197,6 +235,7 @@ static __always_inline int parse_ipv6(struct xdp_md *ctx, struct packet *p)
 		if (walked < 0)
 			return -1 - walked;
 		p->proto = walked;
+		p->fragment = walked >> WALK_FRAGMENT_SHIFT & 3;
 		l4 = walked >> 8 & 0xfff;
 		data = frame_start(ctx);
 		end = frame_end(ctx);
@@ -211,11 +250,23 @@ static __always_inline int parse_ipv6(struct xdp_md *ctx, struct packet *p)
 	if (payload < l4)
 		return LB_NOT_IP;
 	p->l4 = l4;
-	if (!parse_transport(data + l4, end, payload - l4, p))
+	p->length = payload - p->l3;
+	if (p->proto == IPPROTO_ICMPV6)
+		return data + payload > end ? LB_NOT_OURS : PARSE_ICMP;
+	if (p->fragment) {
+		/* The fragment header is the last one before the transport's. */
+		struct ext_header *ext = data + ((l4 - sizeof(*ext)) & 0xfff);
+
+		if ((void *)(ext + 1) > end)
+			return LB_NOT_IP;
+		p->id = ext->rest;
+	}
+	p->truncated = false;
+	if (p->fragment != FRAGMENT_LATER && !parse_transport(data + l4, end, payload - l4, p))
 		return LB_NOT_IP;
 	if (data + payload > end)
 		p->truncated = true;
-	return -1;
+	return PARSE_DONE;
 }
 
 #endif

@@ -1,4 +1,5 @@
 /* Loads the program, specialised, over maps that outlive it. */
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -6,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "lb_internal.h"
 
@@ -17,33 +19,104 @@ static const char *const map_names[LB_MAP_COUNT] = {
 #undef LB_MAP_NAME
 };
 
-struct lb_features lb_features_of(const struct model *model)
+static void forwarding_features(const struct service *service, struct lb_features *features)
 {
-	struct lb_features features = { 0 };
-
-	for (size_t i = 0; i < model->service_count; i++) {
-		const struct service *service = &model->services[i];
-
-		for (size_t k = 0; k < service->address_count; k++) {
-			if (addr_is_v4(&service->addresses[k]))
-				features.ipv4 = true;
-			else
-				features.ipv6 = true;
-		}
-		if (service->udp_port_count)
-			features.udp = true;
-		if (service->forwarding == CONFIG_NAT_FULL)
-			features.nat_full = true;
-		else
-			features.nat_destination = true;
+	switch (service->forwarding) {
+	case CONFIG_NAT_FULL:
+		features->nat_full = true;
+		break;
+	case CONFIG_NAT_DESTINATION:
+		features->nat_destination = true;
+		break;
+	case CONFIG_DSR_IPIP:
+		features->ipip = true;
+		break;
+	case CONFIG_DSR_GUE:
+		features->gue = true;
+		break;
+	case CONFIG_DSR_L2:
+		features->l2 = true;
+		break;
 	}
+}
+
+static bool has_any_port(const struct service *service)
+{
+	return (service->tcp_port_count && !service->tcp_ports[0]) ||
+	       (service->udp_port_count && !service->udp_ports[0]);
+}
+
+static void service_features(const struct service *service, struct lb_features *features)
+{
+	bool v4 = false;
+
+	for (size_t k = 0; k < service->address_count; k++) {
+		if (addr_is_v4(&service->addresses[k]))
+			v4 = features->ipv4 = true;
+		else
+			features->ipv6 = true;
+	}
+	/* Whether or not there is such a backend now: the API may bring one any time. */
+	features->outer6 |= v4 && (service->forwarding == CONFIG_DSR_IPIP ||
+				   service->forwarding == CONFIG_DSR_GUE);
+	features->udp |= service->udp_port_count > 0;
+	features->turns |= service->algorithm == CONFIG_ROUND_ROBIN ||
+			   service->algorithm == CONFIG_WEIGHTED ||
+			   service->algorithm == CONFIG_LEAST_CONNECTIONS;
+	features->affinity |= service->tcp_affinity_ns || service->udp_affinity_ns;
+	features->quic |= service->quic.enabled;
+	features->filter |= service->allow_count || service->deny_count;
+	features->limits |= service->limits.new_per_second ||
+			    service->limits.new_per_second_per_source;
+	features->any_port |= has_any_port(service);
+	features->local |= service->local;
+	forwarding_features(service, features);
+}
+
+static void outer_features(const struct config_ebpf *config, struct lb_features *features)
+{
+	unsigned int bits4 = 128u - addr_net_bits(&config->outer4);
+	unsigned int bits6 = 128u - addr_net_bits(&config->outer6);
+	__be32 words[4];
+
+	memcpy(words, &config->outer4.addr, sizeof(words));
+	features->outer4 = words[3];
+	features->outer4_hosts = bits4 >= 32 ? UINT32_MAX : (1u << bits4) - 1;
+	memcpy(features->outer_net6, &config->outer6.addr, sizeof(features->outer_net6));
+	features->outer6_hosts = bits6 >= 32 ? UINT32_MAX : (1u << bits6) - 1;
+	features->gue_port = htons(config->gue_port);
+}
+
+static bool can_make_cookies(void)
+{
+	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_tcp_raw_gen_syncookie_ipv4,
+				       NULL) == 1;
+}
+
+struct lb_features lb_features_of(const struct config_ebpf *config, const struct model *model)
+{
+	struct lb_features features;
+
+	memset(&features, 0, sizeof(features)); /* padding, too */
+	for (size_t i = 0; i < model->service_count; i++)
+		service_features(&model->services[i], &features);
+	if (features.ipip || features.gue)
+		outer_features(config, &features);
+	features.stateless = config->stateless;
+	features.local |= config->hybrid;
+	features.cookies = features.limits && (features.nat_full || features.nat_destination) &&
+			   can_make_cookies();
+	features.echo = config->icmp_echo;
+	if (config->mss_clamp)
+		features.mss_max = config->mss_max ? config->mss_max : UINT16_MAX;
+	features.icmp_interval_ns =
+		(uint32_t)(NSEC_PER_SEC / (config->icmp_rate ? config->icmp_rate : 1000));
 	return features;
 }
 
 bool lb_features_equal(const struct lb_features *a, const struct lb_features *b)
 {
-	return a->ipv4 == b->ipv4 && a->ipv6 == b->ipv6 && a->udp == b->udp &&
-	       a->nat_full == b->nat_full && a->nat_destination == b->nat_destination;
+	return !memcmp(a, b, sizeof(*a));
 }
 
 uint32_t lb_touch_ticks(const struct lb *lb)
@@ -87,6 +160,13 @@ static int size_maps(struct lb *lb, struct lb_bpf *bpf, const struct lb_features
 	r |= bpf_map__set_max_entries(bpf->maps.lb_backends, lb->row_count);
 	r |= bpf_map__set_max_entries(bpf->maps.lb_backend_counts, lb->row_count);
 	r |= bpf_map__set_max_entries(bpf->maps.lb_reals, lb->row_count * 2);
+	r |= bpf_map__set_max_entries(bpf->maps.lb_server_ids, lb->row_count * 2);
+	r |= bpf_map__set_max_entries(bpf->maps.lb_affinity,
+				      features->affinity ? config->max_affinities : 1);
+	r |= bpf_map__set_max_entries(bpf->maps.lb_source_rates,
+				      features->limits ? config->max_sources : 1);
+	r |= bpf_map__set_max_entries(bpf->maps.lb_fragments,
+				      config->max_fragments ? config->max_fragments : 1);
 	r |= bpf_map__set_max_entries(bpf->maps.lb_events, config->ring_buffer_size);
 	return r ? -EINVAL : 0;
 }
@@ -96,14 +176,27 @@ static void pin_path(const struct lb *lb, enum lb_map map, char *path, size_t si
 	snprintf(path, size, "%s/%s", lb->options.pin_dir, map_names[map]);
 }
 
-/* A connection table of one entry was made while nobody needed it: a real one takes its place. */
+static bool is_wanted(enum lb_map map, const struct lb_features *features)
+{
+	switch (map) {
+	case LB_MAP_CONNS4:
+		return features->ipv4;
+	case LB_MAP_CONNS6:
+		return features->ipv6;
+	case LB_MAP_AFFINITY:
+		return features->affinity;
+	default:
+		return false;
+	}
+}
+
+/* A table of one entry was made while nobody needed it: a real one takes its place. */
 static bool outgrown(const struct lb *lb, enum lb_map map, const struct lb_features *features)
 {
-	bool wanted = map == LB_MAP_CONNS4 ? features->ipv4 : features->ipv6;
 	struct bpf_map_info info = { 0 };
 	__u32 size = sizeof(info);
 
-	if ((map != LB_MAP_CONNS4 && map != LB_MAP_CONNS6) || !wanted || lb->maps[map] < 0)
+	if (!is_wanted(map, features) || lb->maps[map] < 0)
 		return false;
 	return bpf_obj_get_info_by_fd(lb->maps[map], &info, &size) == 0 && info.max_entries == 1;
 }
@@ -162,6 +255,28 @@ static void specialise(const struct lb *lb, struct lb_bpf *bpf, const struct lb_
 	bpf->rodata->lb_const_udp = features->udp;
 	bpf->rodata->lb_const_nat_full = features->nat_full;
 	bpf->rodata->lb_const_nat_destination = features->nat_destination;
+	bpf->rodata->lb_const_ipip = features->ipip;
+	bpf->rodata->lb_const_gue = features->gue;
+	bpf->rodata->lb_const_l2 = features->l2;
+	bpf->rodata->lb_const_outer6 = features->outer6;
+	bpf->rodata->lb_const_stateless = features->stateless;
+	bpf->rodata->lb_const_turns = features->turns;
+	bpf->rodata->lb_const_affinity = features->affinity;
+	bpf->rodata->lb_const_quic = features->quic;
+	bpf->rodata->lb_const_filter = features->filter;
+	bpf->rodata->lb_const_limits = features->limits;
+	bpf->rodata->lb_const_cookies = features->cookies;
+	bpf->rodata->lb_const_any_port = features->any_port;
+	bpf->rodata->lb_const_local = features->local;
+	bpf->rodata->lb_const_echo = features->echo;
+	bpf->rodata->lb_const_mss_max = features->mss_max;
+	bpf->rodata->lb_const_icmp_interval_ns = features->icmp_interval_ns;
+	bpf->rodata->lb_const_outer4 = features->outer4;
+	bpf->rodata->lb_const_outer4_hosts = features->outer4_hosts;
+	for (int i = 0; i < 4; i++)
+		bpf->rodata->lb_const_outer_net6[i] = features->outer_net6[i];
+	bpf->rodata->lb_const_outer6_hosts = features->outer6_hosts;
+	bpf->rodata->lb_const_gue_port = features->gue_port;
 	bpf->rodata->lb_const_port_first = lb->options.port_first;
 	bpf->rodata->lb_const_port_last = lb->options.port_last;
 	bpf->rodata->lb_const_touch_ticks = lb_touch_ticks(lb);

@@ -24,6 +24,7 @@ static void reply_of(const struct lb_key6 *key, const struct lb_conn6 *forward,
 		0; /* checked at its first packet, which asks the FIB for the way back */
 	memset(&reply->flow.hop, 0, sizeof(reply->flow.hop));
 	reply->flow.tags = 0;
+	reply->flow.mtu = LB_MTU_ANY;
 	reply->flow.seen = reply->flow.touched = (__u32)(clock_now_ns() >> LB_TICK_SHIFT);
 	reply->flow.sport = key->dport;
 	reply->flow.dport = key->sport;

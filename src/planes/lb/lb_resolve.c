@@ -32,6 +32,9 @@ static int resolve_link(struct netlink *netlink, uint32_t ifindex, struct lb_nex
 				return -EOPNOTSUPP;
 			memcpy(hop->hop.smac, link.mac, 6);
 		}
+		/* A VLAN interface may have less than what carries it. */
+		if (link.mtu < LB_MTU_ANY && (!hop->mtu || link.mtu < hop->mtu))
+			hop->mtu = (uint16_t)link.mtu;
 		if (!link.parent)
 			break;
 		if (tags == 2)
@@ -115,8 +118,21 @@ static void log_transition(const struct lb_row *row, const struct lb_next_hop *h
 			    text);
 }
 
+/* How long a packet may be that goes back where it came from. */
+static void note_links(struct lb *lb, struct netlink *netlink)
+{
+	uint32_t ifindexes[LB_MAX_INTERFACES];
+	size_t count = lb_attached(lb, ifindexes);
+	struct netlink_link link;
+
+	for (size_t i = 0; i < count; i++)
+		if (netlink_link_get(netlink, ifindexes[i], &link) == 0)
+			lb_set_link(lb, ifindexes[i], link.mtu);
+}
+
 void lb_resolve_all(struct lb *lb, struct netlink *netlink)
 {
+	note_links(lb, netlink);
 	for (uint32_t row = 1; row < lb->row_count; row++) {
 		struct lb_next_hop hop;
 		struct addr address;

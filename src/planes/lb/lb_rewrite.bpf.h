@@ -34,6 +34,55 @@ static __always_inline bool rewrite_transport(void *l4, void *end, __u8 proto,
 	return true;
 }
 
+/* The verdict that sends the frame out of hop's interface. */
+static __always_inline int send_frame(struct xdp_md *ctx, __u32 ifindex)
+{
+	if (ifindex == ctx->ingress_ifindex)
+		return XDP_TX;
+	return bpf_redirect(ifindex, 0);
+}
+
+/* Link-layer header with the hop's addresses and tags, before a network header of type. */
+static __always_inline bool write_link(struct xdp_md *ctx, const struct lb_hop *hop, __u8 tags,
+				       __be16 type)
+{
+	struct ethhdr *eth = frame_start(ctx);
+	struct vlan_tag *tag = (void *)(eth + 1);
+	int want = tags & LB_TAGS_MASK;
+
+	if (want && (void *)(tag + 2) > frame_end(ctx))
+		return false;
+	if ((void *)(eth + 1) > frame_end(ctx))
+		return false;
+	__builtin_memcpy(eth->h_dest, hop->dmac, 6);
+	__builtin_memcpy(eth->h_source, hop->smac, 6);
+	eth->h_proto = type;
+	if (!want)
+		return true;
+	eth->h_proto = tags & LB_TAGS_OUTER_AD ? bpf_htons(ETH_P_8021AD) : bpf_htons(ETH_P_8021Q);
+	tag->tci = hop->tci[0];
+	tag->proto = type;
+	if (want == 2) {
+		tag->proto = bpf_htons(ETH_P_8021Q);
+		tag[1].tci = hop->tci[1];
+		tag[1].proto = type;
+	}
+	return true;
+}
+
+/* The network header's type, which stands just before it; 0: the frame is cut short. */
+static __always_inline __be16 network_type(struct xdp_md *ctx, __u8 tags)
+{
+	struct ethhdr *eth = frame_start(ctx);
+	int have = tags & LB_TAGS_MASK;
+
+	if ((void *)(eth + 1) + 8 > frame_end(ctx))
+		return 0;
+	if (have == 0)
+		return eth->h_proto;
+	return have == 1 ? *(__be16 *)((void *)eth + 16) : *(__be16 *)((void *)eth + 20);
+}
+
 /* Link-layer header for hop and the verdict that sends the frame.  Changes the frame's start if the
  * numbers of VLAN tags differ: no pointer into the frame survives. */
 static __always_inline int send_to_hop(struct xdp_md *ctx, const struct lb_hop *hop, __u8 hop_tags,
@@ -42,52 +91,35 @@ static __always_inline int send_to_hop(struct xdp_md *ctx, const struct lb_hop *
 	int have = frame_tags & LB_TAGS_MASK;
 	int want = hop_tags & LB_TAGS_MASK;
 	struct ethhdr *eth;
-	void *end;
 
 	if (have | want) {
-		struct vlan_tag *tag;
-		__be16 type;
+		__be16 type = network_type(ctx, frame_tags);
 
-		eth = frame_start(ctx);
-		end = frame_end(ctx);
-		/* The network header's type stands just before it, tags or not. */
-		if ((void *)(eth + 1) + 8 > end)
+		if (!type || (have != want && bpf_xdp_adjust_head(ctx, (have - want) * 4)) ||
+		    !write_link(ctx, hop, hop_tags, type))
 			return -1;
-		if (have == 0)
-			type = eth->h_proto;
-		else if (have == 1)
-			type = *(__be16 *)((void *)eth + 16);
-		else
-			type = *(__be16 *)((void *)eth + 20);
-		if (have != want && bpf_xdp_adjust_head(ctx, (have - want) * 4))
-			return -1;
-		eth = frame_start(ctx);
-		end = frame_end(ctx);
-		if ((void *)(eth + 1) + 8 > end)
-			return -1;
-		eth->h_proto = type;
-		if (want) {
-			eth->h_proto = hop_tags & LB_TAGS_OUTER_AD ? bpf_htons(ETH_P_8021AD)
-								   : bpf_htons(ETH_P_8021Q);
-			tag = (void *)(eth + 1);
-			tag->tci = hop->tci[0];
-			tag->proto = type;
-			if (want == 2) {
-				tag->proto = bpf_htons(ETH_P_8021Q);
-				tag[1].tci = hop->tci[1];
-				tag[1].proto = type;
-			}
-		}
+		return send_frame(ctx, hop->ifindex);
 	}
 	eth = frame_start(ctx);
-	end = frame_end(ctx);
-	if ((void *)(eth + 1) > end)
+	if ((void *)(eth + 1) > frame_end(ctx))
 		return -1;
 	__builtin_memcpy(eth->h_dest, hop->dmac, 6);
 	__builtin_memcpy(eth->h_source, hop->smac, 6);
-	if (hop->ifindex == ctx->ingress_ifindex)
-		return XDP_TX;
-	return bpf_redirect(hop->ifindex, 0);
+	return send_frame(ctx, hop->ifindex);
+}
+
+/* Makes room for so many bytes before the network header, and writes the link-layer header for hop
+ * before them.  Returns where the room begins, or NULL. */
+static __always_inline void *make_room(struct xdp_md *ctx, int bytes, const struct lb_hop *hop,
+				       __u8 hop_tags, __u8 frame_tags, __be16 type)
+{
+	int have = frame_tags & LB_TAGS_MASK;
+	int want = hop_tags & LB_TAGS_MASK;
+
+	if (bpf_xdp_adjust_head(ctx, (have - want) * 4 - bytes) ||
+	    !write_link(ctx, hop, hop_tags, type))
+		return NULL;
+	return frame_start(ctx) + sizeof(struct ethhdr) + want * 4;
 }
 
 #endif

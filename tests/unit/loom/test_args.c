@@ -13,6 +13,7 @@
 struct sample {
 	bool flag;
 	const char *text;
+	struct args_texts texts;
 	struct args_number number;
 	struct args_seconds seconds;
 };
@@ -20,6 +21,7 @@ struct sample {
 static const struct args_option options[] = {
 	{ "flag", 'f', ARGS_FLAG, offsetof(struct sample, flag), NULL, "a flag" },
 	{ "text", 't', ARGS_TEXT, offsetof(struct sample, text), "TEXT", "a text" },
+	{ "each", 'e', ARGS_TEXTS, offsetof(struct sample, texts), "TEXT", "texts" },
 	{ "number", 0, ARGS_NUMBER, offsetof(struct sample, number), "N", "a number", 1, 65535 },
 	{ "seconds", 's', ARGS_SECONDS, offsetof(struct sample, seconds), "S", "seconds" },
 	{ 0 },
@@ -45,6 +47,12 @@ static const struct row rows[] = {
 	{ "an empty value after the equals sign", { "--text=" }, .want = { .text = "" } },
 	{ "a letter's value in the next word", { "-t", "-f" }, .want = { .text = "-f" } },
 	{ "the last of two wins", { "--text=a", "--text=b" }, .want = { .text = "b" } },
+	{ "one of a repeated option", { "--each=a" }, .want = { .texts = { 1, { "a" } } } },
+	{ "a repeated option keeps all, in their order",
+	  { "--each", "b", "c", "-e", "a" },
+	  .want = { .texts = { 2, { "b", "a" } } },
+	  .operands = { "c" } },
+	{ "a missing value of a repeated option", { "-e" }, .complaint = "TEXT is missing" },
 	{ "a number", { "--number", "65535" }, .want = { .number = { true, 65535 } } },
 	{ "optional seconds left out",
 	  { "--seconds", "3" },
@@ -104,6 +112,9 @@ static void check_row(const struct row *row)
 	assert_int_equal(!!got.text, !!row->want.text);
 	if (got.text)
 		assert_string_equal(got.text, row->want.text);
+	assert_int_equal(got.texts.count, row->want.texts.count);
+	for (i = 0; i < got.texts.count; i++)
+		assert_string_equal(got.texts.text[i], row->want.texts.text[i]);
 	assert_int_equal(got.number.given, row->want.number.given);
 	assert_int_equal(got.number.value, row->want.number.value);
 	assert_int_equal(got.seconds.given, row->want.seconds.given);
@@ -123,6 +134,25 @@ static void every_row_of_the_table_holds(void **state)
 		print_message("  %s\n", rows[i].name);
 		check_row(&rows[i]);
 	}
+}
+
+static void a_repeated_option_has_an_end(void **state)
+{
+	char *argv[ARGS_TEXTS_MAX + 1];
+	struct sample got = { 0 };
+	struct err err = { 0 };
+	const struct args_table table = { options, &got };
+	size_t count = ARGS_TEXTS_MAX;
+	size_t i;
+
+	for (i = 0; i <= ARGS_TEXTS_MAX; i++)
+		argv[i] = (char *)"--each=x";
+	assert_int_equal(args_parse(&table, 1, argv, &count, false, &err), 0);
+	assert_int_equal(got.texts.count, ARGS_TEXTS_MAX);
+	got.texts.count = 0;
+	count = ARGS_TEXTS_MAX + 1;
+	assert_int_equal(args_parse(&table, 1, argv, &count, false, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "another --each"));
 }
 
 static void the_longest_name_is_the_verb(void **state)
@@ -160,6 +190,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_row_of_the_table_holds),
+		cmocka_unit_test(a_repeated_option_has_an_end),
 		cmocka_unit_test(the_longest_name_is_the_verb),
 		cmocka_unit_test(no_option_of_a_verb_hides_a_common_one),
 	};

@@ -251,6 +251,21 @@ static void addresses_of_one_interface_are_told_with_what_marks_them(void **stat
 	assert_int_equal(it->scope, RT_SCOPE_LINK);
 }
 
+static void addresses_of_no_interface_in_particular_are_those_of_all(void **state)
+{
+	const struct netlink_addr *it;
+	const struct found *found;
+
+	lab_here("ip addr add 198.51.100.1/25 dev lo");
+	found = addresses_of("");
+	it = entry(found, "198.51.100.1");
+	assert_non_null(it);
+	assert_int_equal(it->ifindex, if_nametoindex("lo"));
+	it = entry(found, "192.0.2.1");
+	assert_non_null(it);
+	assert_int_equal(it->ifindex, if_nametoindex("near"));
+}
+
 static void of_a_point_to_point_address_our_end_is_told(void **state)
 {
 	const struct found *found;
@@ -522,6 +537,7 @@ int main(void)
 		CASE(a_link_is_up_only_with_a_carrier),
 		CASE(a_link_that_is_not_there_is_an_error),
 		CASE(addresses_of_one_interface_are_told_with_what_marks_them),
+		CASE(addresses_of_no_interface_in_particular_are_those_of_all),
 		CASE(of_a_point_to_point_address_our_end_is_told),
 		CASE(an_interface_without_addresses_has_none),
 		CASE(a_thousand_addresses_are_told_once_each),
