@@ -3,12 +3,18 @@
 #include "model/weights.h"
 #include "rest.h"
 
-/* Says no more than the model where nothing is checked. */
+/* A verdict is told once it is in force: whoever reads "unhealthy" here can count on new
+ * connections going elsewhere. */
 static bool find(const struct control *control, const char *service, const struct backend *backend,
 		 struct health_state *ret)
 {
-	if (backend && control->health && control->health(control->ctx, service, backend, ret))
+	if (backend && control->health && control->health(control->ctx, service, backend, ret)) {
+		bool down = backend->health == BACKEND_UNHEALTHY;
+
+		if (down != (ret->state == BACKEND_UNHEALTHY))
+			ret->state = backend->health;
 		return true;
+	}
 	*ret = (struct health_state){ .state = BACKEND_UNCHECKED };
 	return false;
 }

@@ -119,19 +119,73 @@ static const struct config_upstream *upstream_of(const struct config *config,
 	return NULL;
 }
 
+/* Where only MAC addresses change there is nothing to wrap: such backends are checked by address.
+ */
+static bool tunnelled(const struct config_upstream *upstream, const struct service *service)
+{
+	return upstream->check.through_tunnel &&
+	       (service->forwarding == CONFIG_DSR_IPIP || service->forwarding == CONFIG_DSR_GUE);
+}
+
+/* An address of a service that backend serves: of its own family if there is one. */
+static const struct addr *vip_of(const struct service *service, const struct backend *backend)
+{
+	for (size_t i = 0; i < service->address_count; i++)
+		if (addr_is_v4(&service->addresses[i]) == addr_is_v4(&backend->address))
+			return &service->addresses[i];
+	return service->address_count ? &service->addresses[0] : NULL;
+}
+
+static bool is_service_address(const struct model *model, const struct addr *address)
+{
+	for (size_t i = 0; i < model->service_count; i++)
+		for (size_t k = 0; k < model->services[i].address_count; k++)
+			if (!model->services[i].implicit &&
+			    addr_equal(&model->services[i].addresses[k], address))
+				return true;
+	return false;
+}
+
+/* An address of this host, of vip's family, that is not a service's. */
+static struct addr source_for(const struct model *model, const struct addr *vip)
+{
+	for (size_t i = 0; i < model->local_count; i++)
+		if (addr_is_v4(&model->local[i]) == addr_is_v4(vip) &&
+		    !is_service_address(model, &model->local[i]))
+			return model->local[i];
+	return (struct addr){ { 0 } };
+}
+
+static struct probe_route route_to(const struct config *config, const struct model *model,
+				   const struct config_upstream *upstream,
+				   const struct service *service, const struct backend *backend)
+{
+	const struct addr *vip = vip_of(service, backend);
+	struct probe_route route = { .tunnelled = vip && tunnelled(upstream, service) };
+
+	if (!route.tunnelled)
+		return route;
+	route.forwarding = service->forwarding;
+	route.vip = *vip;
+	route.gue_port = config->ebpf.gue_port;
+	if (addr_is_v4(vip) != addr_is_v4(&backend->address))
+		route.source = source_for(model, vip);
+	return route;
+}
+
 static uint16_t port_to_check(const struct config_upstream *upstream, const struct service *service,
 			      const struct backend *backend)
 {
 	const struct config_check *check = &upstream->check;
 	bool udp = check->type == CONFIG_CHECK_UDP || check->type == CONFIG_CHECK_DNS;
 
-	for (size_t i = 0; i < upstream->backend_count; i++)
+	for (size_t i = 0; !tunnelled(upstream, service) && i < upstream->backend_count; i++)
 		if (upstream->backends[i].port &&
 		    addr_equal(&upstream->backends[i].address, &backend->address))
 			return upstream->backends[i].port;
 	if (check->port)
 		return check->port;
-	if (backend->port)
+	if (backend->port && !tunnelled(upstream, service))
 		return backend->port;
 	if (service->udp_port_count && (udp || !service->tcp_port_count))
 		return service->udp_ports[0];
@@ -172,6 +226,14 @@ static void lay_over(struct health_record *record, const struct service *service
 							     now - record->slow_since_ns);
 }
 
+static void forget_verdict(struct health_record *record)
+{
+	memset(&record->verdict, 0, sizeof(record->verdict));
+	record->last_error[0] = '\0';
+	record->last_error_wall_s = 0;
+	record->since_wall_s = clock_wall_s();
+}
+
 static int overlay_service(struct health *health, const struct config *config,
 			   const struct service *service, size_t index, size_t known, bool starting)
 {
@@ -189,6 +251,10 @@ static int overlay_service(struct health *health, const struct config *config,
 				return -ENOMEM;
 			}
 			record->slow_since_ns = starting ? 0 : clock_now_ns();
+		} else if (record->leaving && backend->state < BACKEND_REMOVED) {
+			forget_verdict(record);
+			record->leaving = false;
+			record->slow_since_ns = clock_now_ns();
 		}
 		set_policy(record, its);
 		lay_over(record, service, backend, checked);
@@ -235,11 +301,8 @@ static void set_check(struct health *health, struct health_record *record,
 	if (record->check == check && record->check_port == port)
 		return;
 	/* By another configuration the same backend keeps its verdict. */
-	if (!record->check || !check) {
-		memset(&record->verdict, 0, sizeof(record->verdict));
-		record->last_error[0] = '\0';
-		record->since_wall_s = clock_wall_s();
-	}
+	if (!record->check || !check)
+		forget_verdict(record);
 	health_schedule_remove(health, record);
 	record->check = check;
 	record->check_port = port;
@@ -249,8 +312,9 @@ static void set_check(struct health *health, struct health_record *record,
 }
 
 static void follow_service(struct health *health, const struct config *config,
-			   const struct service *service, size_t index)
+			   const struct model *model, size_t index)
 {
+	const struct service *service = &model->services[index];
 	const struct config_upstream *upstream =
 		upstream_of(config, service_config(config, service->name, index));
 
@@ -266,9 +330,11 @@ static void follow_service(struct health *health, const struct config *config,
 			/* Nobody asks it any more; what was known of it stands until it is gone. */
 			health_schedule_remove(health, record);
 			record->check = NULL;
+			record->leaving = true;
 		} else if (upstream) {
 			set_check(health, record, upstream,
 				  port_to_check(upstream, service, backend));
+			record->route = route_to(config, model, upstream, service, backend);
 		} else {
 			set_check(health, record, NULL, 0);
 		}
@@ -324,7 +390,7 @@ static void arm_share(struct health *health)
 void health_follow(struct health *health, const struct config *config, const struct model *model)
 {
 	for (size_t i = 0; i < model->service_count; i++)
-		follow_service(health, config, &model->services[i], i);
+		follow_service(health, config, model, i);
 	forget_gone(health);
 	arm_share(health);
 	health_schedule_arm(health);
@@ -415,6 +481,14 @@ int health_open(struct health **ret, struct loop *loop, health_changed_fn change
 	return 0;
 }
 
+int health_open_tunnels(struct health *health, const struct config *config, struct err *err)
+{
+	for (size_t i = 0; i < config->upstream_count; i++)
+		if (config->upstreams[i].check.through_tunnel)
+			return probe_tunnel_open(&health->env.tunnel, health->env.loop, err);
+	return 0;
+}
+
 void health_close(struct health *health)
 {
 	if (!health)
@@ -427,6 +501,7 @@ void health_close(struct health *health)
 	loop_disarm(health->share_timer);
 	loop_disarm(health->change_timer);
 	probe_http_close(health->env.http);
+	probe_tunnel_close(health->env.tunnel);
 	free(health);
 }
 

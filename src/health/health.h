@@ -27,6 +27,10 @@ typedef void (*health_changed_fn)(void *ctx);
 /* changed is called with ctx.  0 or -ENOMEM. */
 int health_open(struct health **ret, struct loop *loop, health_changed_fn changed, void *ctx,
 		struct err *err);
+/* Before privileges are dropped: what checks through tunnels need, if any upstream of config wants
+ * them. Later no more can be opened; checks that would need it fail and say so.  0 or -errno with
+ * err. */
+int health_open_tunnels(struct health *health, const struct config *config, struct err *err);
 /* NULL is fine.  Before loop_free. */
 void health_close(struct health *health);
 

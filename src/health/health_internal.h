@@ -14,12 +14,14 @@ struct health_record {
 	char *service; /* owned; with address and port what the record is found by */
 	struct addr address;
 	uint16_t port;
-	bool seen; /* health_follow: the model has it */
+	bool seen;    /* health_follow: the model has it */
+	bool leaving; /* it was removed; what comes back in its place is another */
 
 	/* From the configuration. */
 	const struct config_check *check; /* borrowed; NULL: it is not checked */
 	char upstream[64];
 	uint16_t check_port;
+	struct probe_route route;
 	enum config_on_unhealthy on_unhealthy;
 	uint64_t drain_timeout_ns;
 	uint64_t slow_start_ns;

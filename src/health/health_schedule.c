@@ -57,6 +57,7 @@ static void begin(struct health_record *record)
 	record->probe.env = &health->env;
 	record->probe.done = on_done;
 	record->probe.ctx = record;
+	record->probe.route = record->route;
 	health->in_flight++;
 	health_heap_put(&health->heap, &record->timer,
 			record->begun_ns + record->check->timeout_ns);

@@ -25,7 +25,7 @@ int probe_start(struct probe *probe, const struct config_check *check, const str
 	probe->check = check;
 	probe->address = *address;
 	probe->port = port;
-	probe->kind = kinds[check->type];
+	probe->kind = probe->route.tunnelled ? &probe_tunnel : kinds[check->type];
 	probe->error[0] = '\0';
 	probe->fd = -1;
 	probe->watch = NULL;
@@ -96,29 +96,49 @@ int probe_refuse(struct probe *probe, int r, const char *what)
 	return r;
 }
 
-static socklen_t socket_address(const struct probe *probe, struct sockaddr_storage *ret)
+socklen_t probe_address(const struct addr *address, uint16_t port, struct sockaddr_storage *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	if (addr_is_v4(&probe->address)) {
+	if (addr_is_v4(address)) {
 		struct sockaddr_in *in = (struct sockaddr_in *)ret;
 
 		in->sin_family = AF_INET;
-		in->sin_port = htons(probe->port);
-		in->sin_addr.s_addr = addr_v4(&probe->address);
+		in->sin_port = htons(port);
+		in->sin_addr.s_addr = addr_v4(address);
 		return sizeof(*in);
 	}
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret;
 
 	in6->sin6_family = AF_INET6;
-	in6->sin6_port = htons(probe->port);
-	memcpy(&in6->sin6_addr, &probe->address, sizeof(in6->sin6_addr));
+	in6->sin6_port = htons(port);
+	memcpy(&in6->sin6_addr, address, sizeof(in6->sin6_addr));
 	return sizeof(*in6);
+}
+
+int probe_source_towards(const struct addr *address, struct addr *ret)
+{
+	struct sockaddr_storage own;
+	socklen_t len = probe_address(address, 9, &own);
+	int fd = socket(own.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&own, len) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&own, &len) < 0)
+		r = -errno;
+	else if (own.ss_family == AF_INET)
+		*ret = addr_from_v4(((struct sockaddr_in *)&own)->sin_addr.s_addr);
+	else
+		memcpy(ret, &((struct sockaddr_in6 *)&own)->sin6_addr, sizeof(*ret));
+	close(fd);
+	return r;
 }
 
 int probe_connect(struct probe *probe, int type, uint32_t events, loop_fd_fn fn)
 {
 	struct sockaddr_storage to;
-	socklen_t len = socket_address(probe, &to);
+	socklen_t len = probe_address(&probe->address, probe->port, &to);
 	int r;
 
 	probe->fd = socket(to.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

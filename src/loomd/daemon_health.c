@@ -35,12 +35,12 @@ static void on_health_timer(void *ctx)
 	commit_observed(ctx);
 }
 
-/* Verdicts take a fifth of the time at most, however many there are. */
+/* Verdicts take half of the time at most, however many there are. */
 static void on_changed(void *ctx)
 {
 	struct daemon *daemon = ctx;
 
-	loop_arm_sooner(daemon->health_timer, 4 * daemon->health_cost_ns);
+	loop_arm_sooner(daemon->health_timer, daemon->health_cost_ns);
 }
 
 static void on_deadline(void *ctx)
@@ -57,6 +57,8 @@ int daemon_health_open(struct daemon *daemon, struct err *err)
 	if (r < 0)
 		return err_set(err, r, "cannot prepare health checks: out of memory");
 	r = health_open(&daemon->health, daemon->loop, on_changed, daemon, err);
+	if (r == 0)
+		r = health_open_tunnels(daemon->health, daemon->config, err);
 	if (r == 0)
 		r = health_overlay(daemon->health, daemon->config, daemon->current, true, err);
 	if (r == 0)

@@ -296,6 +296,7 @@ void daemon_init(struct daemon *daemon)
 	daemon->services[0].tcp_ports = http;
 	daemon->services[0].tcp_port_count = 1;
 	backend_put(&daemon->services[0], 1, "10.0.1.10", 8080);
+	daemon->services[0].backends[0].health = BACKEND_UNHEALTHY;
 	backend_put(&daemon->services[0], 2, "10.0.1.11", 8080);
 	daemon->services[1] = service_of("dns", "fd00::2");
 	daemon->services[1].udp_ports = dns;

@@ -227,6 +227,23 @@ static void a_removed_backend_is_not_checked_and_stays_what_it_was(void **state)
 	assert_int_equal(bench->health->heap.count, 0);
 }
 
+static void what_comes_back_in_a_removed_backends_place_starts_afresh(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->service_config.health.slow_start_ns = 60 * NSEC_PER_SEC;
+	bench->backends[0].port = server_closed_port(SOCK_STREAM);
+	lay(bench, true);
+	await_health(bench, BACKEND_UNHEALTHY);
+	bench->backends[0].state = BACKEND_REMOVED;
+	lay(bench, false);
+	bench->backends[0].state = BACKEND_ACTIVE;
+	lay(bench, false);
+	assert_int_equal(bench->backends[0].health, BACKEND_UNCHECKED);
+	assert_int_equal(bench->backends[0].withheld_permille, 990);
+	await_health(bench, BACKEND_UNHEALTHY);
+}
+
 static void connections_are_kept_drained_or_reset(void **state)
 {
 	struct bench *bench = *state;
@@ -345,6 +362,7 @@ int main(void)
 		CASE(verdicts_survive_a_reload_and_renumbering),
 		CASE(without_health_in_the_configuration_verdicts_are_forgotten),
 		CASE(a_removed_backend_is_not_checked_and_stays_what_it_was),
+		CASE(what_comes_back_in_a_removed_backends_place_starts_afresh),
 		CASE(connections_are_kept_drained_or_reset),
 		CASE(in_panic_nothing_is_cut),
 		CASE(a_new_backend_starts_slowly_but_those_at_the_start_do_not),
