@@ -331,7 +331,7 @@ static void follow_service(struct health *health, const struct config *config,
 			health_schedule_remove(health, record);
 			record->check = NULL;
 			record->leaving = true;
-		} else if (upstream) {
+		} else if (upstream && (health->env.tunnel || !tunnelled(upstream, service))) {
 			set_check(health, record, upstream,
 				  port_to_check(upstream, service, backend));
 			record->route = route_to(config, model, upstream, service, backend);
@@ -389,6 +389,11 @@ static void arm_share(struct health *health)
 
 void health_follow(struct health *health, const struct config *config, const struct model *model)
 {
+	if (config != health->config && !health->env.tunnel && health_wants_tunnels(config))
+		log_warning(
+			"backends are not checked through tunnels: loomd has no sockets for it; "
+			"restart it with cap_net_raw");
+	health->config = config;
 	for (size_t i = 0; i < model->service_count; i++)
 		follow_service(health, config, model, i);
 	forget_gone(health);
@@ -481,12 +486,17 @@ int health_open(struct health **ret, struct loop *loop, health_changed_fn change
 	return 0;
 }
 
-int health_open_tunnels(struct health *health, const struct config *config, struct err *err)
+bool health_wants_tunnels(const struct config *config)
 {
 	for (size_t i = 0; i < config->upstream_count; i++)
 		if (config->upstreams[i].check.through_tunnel)
-			return probe_tunnel_open(&health->env.tunnel, health->env.loop, err);
-	return 0;
+			return true;
+	return false;
+}
+
+int health_open_tunnels(struct health *health, struct err *err)
+{
+	return probe_tunnel_open(&health->env.tunnel, health->env.loop, err);
 }
 
 void health_close(struct health *health)

@@ -27,10 +27,11 @@ typedef void (*health_changed_fn)(void *ctx);
 /* changed is called with ctx.  0 or -ENOMEM. */
 int health_open(struct health **ret, struct loop *loop, health_changed_fn changed, void *ctx,
 		struct err *err);
-/* Before privileges are dropped: what checks through tunnels need, if any upstream of config wants
- * them. Later no more can be opened; checks that would need it fail and say so.  0 or -errno with
- * err. */
-int health_open_tunnels(struct health *health, const struct config *config, struct err *err);
+/* Does a check of config go through a tunnel?  That takes sockets which are opened at start, while
+ * there is the privilege for them; without them such backends are not checked, which the log says.
+ */
+bool health_wants_tunnels(const struct config *config);
+int health_open_tunnels(struct health *health, struct err *err);
 /* NULL is fine.  Before loop_free. */
 void health_close(struct health *health);
 

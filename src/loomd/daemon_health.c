@@ -57,8 +57,11 @@ int daemon_health_open(struct daemon *daemon, struct err *err)
 	if (r < 0)
 		return err_set(err, r, "cannot prepare health checks: out of memory");
 	r = health_open(&daemon->health, daemon->loop, on_changed, daemon, err);
-	if (r == 0)
-		r = health_open_tunnels(daemon->health, daemon->config, err);
+	if (r < 0)
+		return r;
+	/* Serving unchecked backends beats not serving. */
+	if (health_wants_tunnels(daemon->config) && health_open_tunnels(daemon->health, err) < 0)
+		log_error("%s", err->text);
 	if (r == 0)
 		r = health_overlay(daemon->health, daemon->config, daemon->current, true, err);
 	if (r == 0)
