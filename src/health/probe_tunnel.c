@@ -252,14 +252,18 @@ static int send_first(struct probe *probe)
 	int len;
 
 	switch (probe->check->type) {
+	case CONFIG_CHECK_HTTP:
+	case CONFIG_CHECK_HTTPS:
+		return -EOPNOTSUPP; /* the configuration refuses it */
 	case CONFIG_CHECK_TCP:
 		return send_packet(probe, TUNNEL_SYN, probe->seq, NULL, 0);
 	case CONFIG_CHECK_DNS:
 		len = probe_dns_query(probe, query);
 		return len < 0 ? len : send_packet(probe, 0, 0, query, (size_t)len);
-	default:
-		return send_packet(probe, 0, 0, text, strlen(text));
+	case CONFIG_CHECK_UDP:
+		break;
 	}
+	return send_packet(probe, 0, 0, text, strlen(text));
 }
 
 static int start(struct probe *probe)
