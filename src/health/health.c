@@ -53,6 +53,12 @@ static struct health_record *find(const struct health *health, size_t count, con
 	return NULL;
 }
 
+const struct health_record *health_record(const struct health *health, const char *service,
+					  const struct backend *backend)
+{
+	return find(health, health->count, service, backend);
+}
+
 static void record_free(struct health_record *record)
 {
 	if (!record)
@@ -92,104 +98,6 @@ static int add(struct health *health, struct health_record *record)
 		return -ENOMEM;
 	records[health->count++] = record;
 	return 0;
-}
-
-/* ---- what the configuration says of a service ---- */
-
-/* Models keep the order of their configuration, so that the guess is nearly always right. */
-static const struct config_service *service_config(const struct config *config, const char *name,
-						   size_t guess)
-{
-	if (guess < config->service_count && !strcmp(config->services[guess].name, name))
-		return &config->services[guess];
-	for (size_t i = 0; i < config->service_count; i++)
-		if (!strcmp(config->services[i].name, name))
-			return &config->services[i];
-	return NULL;
-}
-
-static const struct config_upstream *upstream_of(const struct config *config,
-						 const struct config_service *service)
-{
-	if (!service || !service->health.upstream)
-		return NULL;
-	for (size_t i = 0; i < config->upstream_count; i++)
-		if (!strcmp(config->upstreams[i].name, service->health.upstream))
-			return &config->upstreams[i];
-	return NULL;
-}
-
-/* Where only MAC addresses change there is nothing to wrap: such backends are checked by address.
- */
-static bool tunnelled(const struct config_upstream *upstream, const struct service *service)
-{
-	return upstream->check.through_tunnel &&
-	       (service->forwarding == CONFIG_DSR_IPIP || service->forwarding == CONFIG_DSR_GUE);
-}
-
-/* An address of a service that backend serves: of its own family if there is one. */
-static const struct addr *vip_of(const struct service *service, const struct backend *backend)
-{
-	for (size_t i = 0; i < service->address_count; i++)
-		if (addr_is_v4(&service->addresses[i]) == addr_is_v4(&backend->address))
-			return &service->addresses[i];
-	return service->address_count ? &service->addresses[0] : NULL;
-}
-
-static bool is_service_address(const struct model *model, const struct addr *address)
-{
-	for (size_t i = 0; i < model->service_count; i++)
-		for (size_t k = 0; k < model->services[i].address_count; k++)
-			if (!model->services[i].implicit &&
-			    addr_equal(&model->services[i].addresses[k], address))
-				return true;
-	return false;
-}
-
-/* An address of this host, of vip's family, that is not a service's. */
-static struct addr source_for(const struct model *model, const struct addr *vip)
-{
-	for (size_t i = 0; i < model->local_count; i++)
-		if (addr_is_v4(&model->local[i]) == addr_is_v4(vip) &&
-		    !is_service_address(model, &model->local[i]))
-			return model->local[i];
-	return (struct addr){ { 0 } };
-}
-
-static struct probe_route route_to(const struct config *config, const struct model *model,
-				   const struct config_upstream *upstream,
-				   const struct service *service, const struct backend *backend)
-{
-	const struct addr *vip = vip_of(service, backend);
-	struct probe_route route = { .tunnelled = vip && tunnelled(upstream, service) };
-
-	if (!route.tunnelled)
-		return route;
-	route.forwarding = service->forwarding;
-	route.vip = *vip;
-	route.gue_port = config->ebpf.gue_port;
-	if (addr_is_v4(vip) != addr_is_v4(&backend->address))
-		route.source = source_for(model, vip);
-	return route;
-}
-
-static uint16_t port_to_check(const struct config_upstream *upstream, const struct service *service,
-			      const struct backend *backend)
-{
-	const struct config_check *check = &upstream->check;
-	bool udp = check->type == CONFIG_CHECK_UDP || check->type == CONFIG_CHECK_DNS;
-
-	for (size_t i = 0; !tunnelled(upstream, service) && i < upstream->backend_count; i++)
-		if (upstream->backends[i].port &&
-		    addr_equal(&upstream->backends[i].address, &backend->address))
-			return upstream->backends[i].port;
-	if (check->port)
-		return check->port;
-	if (backend->port && !tunnelled(upstream, service))
-		return backend->port;
-	if (service->udp_port_count && (udp || !service->tcp_port_count))
-		return service->udp_ports[0];
-	return service->tcp_port_count ? service->tcp_ports[0] : 0;
 }
 
 static void set_policy(struct health_record *record, const struct config_service *config)
@@ -237,8 +145,8 @@ static void forget_verdict(struct health_record *record)
 static int overlay_service(struct health *health, const struct config *config,
 			   const struct service *service, size_t index, size_t known, bool starting)
 {
-	const struct config_service *its = service_config(config, service->name, index);
-	bool checked = upstream_of(config, its) != NULL;
+	const struct config_service *its = health_service_config(config, service->name, index);
+	bool checked = health_upstream(config, its) != NULL;
 
 	for (size_t i = 0; i < service->backend_count; i++) {
 		struct backend *backend = &service->backends[i];
@@ -316,7 +224,7 @@ static void follow_service(struct health *health, const struct config *config,
 {
 	const struct service *service = &model->services[index];
 	const struct config_upstream *upstream =
-		upstream_of(config, service_config(config, service->name, index));
+		health_upstream(config, health_service_config(config, service->name, index));
 
 	for (size_t i = 0; i < service->backend_count; i++) {
 		const struct backend *backend = &service->backends[i];
@@ -331,10 +239,11 @@ static void follow_service(struct health *health, const struct config *config,
 			health_schedule_remove(health, record);
 			record->check = NULL;
 			record->leaving = true;
-		} else if (upstream && (health->env.tunnel || !tunnelled(upstream, service))) {
+		} else if (upstream &&
+			   (health->env.tunnel || !health_tunnelled(upstream, service))) {
 			set_check(health, record, upstream,
-				  port_to_check(upstream, service, backend));
-			record->route = route_to(config, model, upstream, service, backend);
+				  health_port(upstream, service, backend));
+			record->route = health_route(config, model, upstream, service, backend);
 		} else {
 			set_check(health, record, NULL, 0);
 		}
@@ -513,61 +422,4 @@ void health_close(struct health *health)
 	probe_http_close(health->env.http);
 	probe_tunnel_close(health->env.tunnel);
 	free(health);
-}
-
-/* ---- for people ---- */
-
-const char *health_name(enum backend_health state)
-{
-	static const char *const names[] = {
-		[BACKEND_UNCHECKED] = "unchecked",
-		[BACKEND_HEALTHY] = "healthy",
-		[BACKEND_UNHEALTHY] = "unhealthy",
-	};
-
-	return names[state];
-}
-
-bool health_find(const struct health *health, const char *service, const struct backend *backend,
-		 struct health_state *ret)
-{
-	static const char *const types[] = {
-		[CONFIG_CHECK_TCP] = "tcp",	[CONFIG_CHECK_HTTP] = "http",
-		[CONFIG_CHECK_HTTPS] = "https", [CONFIG_CHECK_UDP] = "udp",
-		[CONFIG_CHECK_DNS] = "dns",
-	};
-	const struct health_record *record = find(health, health->count, service, backend);
-
-	if (!record || !record->check)
-		return false;
-	*ret = (struct health_state){
-		.state = record->verdict.state,
-		.since_wall_s = record->since_wall_s,
-		.last_error_wall_s = record->last_error_wall_s,
-		.type = types[record->check->type],
-		.port = record->check_port,
-		.streak = record->verdict.streak,
-		.needed = record->verdict.state == BACKEND_UNHEALTHY
-				  ? health_verdict_rise(&record->verdict, record->check)
-				  : record->check->fall,
-		.checks = record->verdict.checks,
-		.failures = record->verdict.failures,
-		.falls = record->verdict.falls,
-		.last_ns = record->last_ns,
-	};
-	snprintf(ret->last_error, sizeof(ret->last_error), "%s", record->last_error);
-	snprintf(ret->upstream, sizeof(ret->upstream), "%s", record->upstream);
-	return true;
-}
-
-void health_totals(const struct health *health, struct health_totals *ret)
-{
-	*ret = health->totals;
-	ret->in_flight = health->in_flight;
-	ret->targets = 0;
-	ret->waiting = 0;
-	for (size_t i = 0; i < health->count; i++) {
-		ret->targets += health->records[i]->check != NULL;
-		ret->waiting += health->records[i]->waiting;
-	}
 }

@@ -60,6 +60,24 @@ struct health {
 	struct health_totals totals;
 };
 
+/* health_target.c: what the configuration says.  guess: the service's index in the model, nearly
+ * always that in the configuration. */
+const struct config_service *health_service_config(const struct config *config, const char *name,
+						   size_t guess);
+const struct config_upstream *health_upstream(const struct config *config,
+					      const struct config_service *service);
+/* Do its checks go through a tunnel? */
+bool health_tunnelled(const struct config_upstream *upstream, const struct service *service);
+struct probe_route health_route(const struct config *config, const struct model *model,
+				const struct config_upstream *upstream,
+				const struct service *service, const struct backend *backend);
+uint16_t health_port(const struct config_upstream *upstream, const struct service *service,
+		     const struct backend *backend);
+
+/* health.c: NULL if there is none. */
+const struct health_record *health_record(const struct health *health, const char *service,
+					  const struct backend *backend);
+
 /* health_schedule.c: who is checked when. */
 int health_schedule_open(struct health *health);
 /* record->check is set, anew or for the first time. */
