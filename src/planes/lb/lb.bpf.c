@@ -111,6 +111,11 @@ static __always_inline int begin(struct xdp_md *ctx, bool ipv6, struct slow_path
 	struct lb_flow *flow = ipv6 ? &slow->conn.flow : &slow->conn4.flow;
 	int r = ipv6 ? lb_new_flow6(ctx) : lb_new_flow4(ctx);
 
+	if (any_nat() && r == FLOW_NAT)
+		r = ipv6 ? lb_new_nat6(ctx) : lb_new_nat4(ctx);
+	else if ((any_tunnel() || lb_const_l2) && (r == FLOW_DIRECT || r == FLOW_FORGET))
+		r = ipv6 ? lb_new_direct6(ctx, r == FLOW_DIRECT)
+			 : lb_new_direct4(ctx, r == FLOW_DIRECT);
 	if (r == FLOW_STRANGER) {
 		slow->backend.hop.ifindex = 0;
 		r = ipv6 ? lb_stranger6(ctx) : lb_stranger4(ctx);
@@ -166,19 +171,29 @@ static __always_inline int forward(struct xdp_md *ctx, const struct packet *p,
 	return verdict;
 }
 
+/* After the test of a looked-up pointer: clang may add to it first and test it then, which the
+ * verifiers of Linux 6.1 and 6.12 refuse. */
+#define forget_origin(pointer) asm volatile("" : "+r"(pointer))
+
 /* The entry that a new flow has just got, or never gets. */
 static __always_inline struct lb_conn4 *written4(void)
 {
 	struct slow_path *slow = slow_path();
 
-	return slow ? &slow->conn4 : NULL;
+	if (!slow)
+		return NULL;
+	forget_origin(slow);
+	return &slow->conn4;
 }
 
 static __always_inline struct lb_conn6 *written6(void)
 {
 	struct slow_path *slow = slow_path();
 
-	return slow ? &slow->conn : NULL;
+	if (!slow)
+		return NULL;
+	forget_origin(slow);
+	return &slow->conn;
 }
 
 /* A packet whose answer comes another way. */
