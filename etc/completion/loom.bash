@@ -17,10 +17,11 @@ _loom_words() {
 	local common='--instance --socket --url --token-file --json --help --version'
 
 	case "$1" in
-	'') echo "status services backends conns stats reload config doctor decap irq help $common" ;;
-	status | services | stats) echo "--watch $common" ;;
+	'') echo "status services backends health conns stats reload config doctor decap irq help $common" ;;
+	status | services | health | stats) echo "--watch $common" ;;
 	backends) echo "add rm weight drain undrain --watch $common" ;;
 	'backends add') echo "--weight --id --service $common" ;;
+	'backends drain') echo "--deadline $common" ;;
 	'backends rm') echo "--deadline --force --wait $common" ;;
 	conns) echo "--client --backend --state --limit --all --watch $common" ;;
 	reload) echo "--reset $common" ;;
@@ -30,7 +31,7 @@ _loom_words() {
 	'irq plan') echo "--iface --cpus --numa --root $common" ;;
 	'irq apply') echo "--iface --cpus --numa --force --root $common" ;;
 	'irq show') echo "--iface --root --watch $common" ;;
-	help) echo 'status services backends conns stats reload config doctor decap irq' ;;
+	help) echo 'status services backends health conns stats reload config doctor decap irq' ;;
 	'help backends') echo 'add rm weight drain undrain' ;;
 	'help irq') echo 'plan apply show' ;;
 	*) echo "$common" ;;

@@ -14,6 +14,7 @@ const struct verb *const verb_all[] = {
 	&cmd_backends_weight,
 	&cmd_backends_drain,
 	&cmd_backends_undrain,
+	&cmd_health,
 	&cmd_conns,
 	&cmd_stats,
 	&cmd_reload,
