@@ -381,20 +381,42 @@ static __always_inline __u64 groups_open(const __u64 key[2], struct group *g, st
 	return h | 1;
 }
 
-SEC("xdp")
-int own_find(struct xdp_md *ctx)
+static __always_inline __u32 own_find_next(void)
 {
 	struct group g, g2;
 	__u64 key[2], h;
+	__u32 backend;
 
 	key_pack(flow_next(), key);
 	h = groups_open(key, &g, &g2);
 	if (h && t_choice == TABLE_CHOICE_ROOM)
 		(void)*(const volatile __u64 *)entry_at(&g2, 0)->key;
-	if (h && find(&g, &g2, key))
+	backend = h ? find(&g, &g2, key) : 0;
+	if (backend)
 		order.found++;
 	else
 		order.lost++;
+	return backend;
+}
+
+/* Lets the next packet's key wait for what this one's entry says, which is always 0. */
+static __always_inline void serialise(__u64 backend)
+{
+	asm volatile("" : "+r"(backend));
+	order.next += backend >> 32;
+}
+
+SEC("xdp")
+int own_find(struct xdp_md *ctx)
+{
+	own_find_next();
+	return XDP_PASS;
+}
+
+SEC("xdp")
+int own_find_serial(struct xdp_md *ctx)
+{
+	serialise(own_find_next());
 	return XDP_PASS;
 }
 
@@ -472,21 +494,34 @@ int own_clear(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
-SEC("xdp")
-int kernel_find(struct xdp_md *ctx)
+static __always_inline __u32 kernel_find_next(void)
 {
 	struct lb_conn4 *conn;
 	struct lb_key4 key;
 
 	key_make(flow_next(), &key);
 	conn = bpf_map_lookup_elem(&t_kernel, &key);
-	if (conn && conn->flow.backend) {
-		if (conn->flow.seen != order.now)
-			conn->flow.seen = order.now;
-		order.found++;
-	} else {
+	if (!conn || !conn->flow.backend) {
 		order.lost++;
+		return 0;
 	}
+	if (conn->flow.seen != order.now)
+		conn->flow.seen = order.now;
+	order.found++;
+	return conn->flow.backend;
+}
+
+SEC("xdp")
+int kernel_find(struct xdp_md *ctx)
+{
+	kernel_find_next();
+	return XDP_PASS;
+}
+
+SEC("xdp")
+int kernel_find_serial(struct xdp_md *ctx)
+{
+	serialise(kernel_find_next());
 	return XDP_PASS;
 }
 

@@ -209,6 +209,13 @@ static double find(const struct variant *v, __u32 repeat)
 	return run(v->kernel ? v->bpf->progs.kernel_find : v->bpf->progs.own_find, repeat);
 }
 
+static double find_serial(const struct variant *v, __u32 repeat)
+{
+	order_of(v)->next = 0;
+	return run(v->kernel ? v->bpf->progs.kernel_find_serial : v->bpf->progs.own_find_serial,
+		   repeat);
+}
+
 static double insert(const struct variant *v, __u32 repeat)
 {
 	order_of(v)->next = 0;
@@ -309,7 +316,9 @@ static double find_noting(const struct variant *v, __u32 repeat)
 	return find(v, repeat);
 }
 
-static void rows_noted(__u32 flows, int rounds)
+/* Of the flows that are there. */
+static void rows_found(const char *what, double (*measured)(const struct variant *, __u32),
+		       __u32 flows, int rounds)
 {
 	static struct samples s[VARIANTS];
 
@@ -318,10 +327,10 @@ static void rows_noted(__u32 flows, int rounds)
 			int which = turn(round, i);
 			double floor = run(variants[which].bpf->progs.table_floor, flows);
 
-			s[which].ns[round] = find_noting(&variants[which], flows) - floor;
+			s[which].ns[round] = measured(&variants[which], flows) - floor;
 		}
 	for (int i = 0; i < VARIANTS; i++)
-		row_print(&variants[i], "find, note", flows, &s[i], rounds);
+		row_print(&variants[i], what, flows, &s[i], rounds);
 }
 
 static __u64 sweep_kernel(const struct variant *v)
@@ -514,7 +523,8 @@ static void measure(int rounds)
 	rows_memory(rounds);
 	for (size_t i = 0; i < sizeof(flows) / sizeof(flows[0]); i++)
 		rows_find(flows[i], rounds);
-	rows_noted(1048576, rounds);
+	rows_found("find, serial", find_serial, 1048576, rounds);
+	rows_found("find, note", find_noting, 1048576, rounds);
 	rows_sweep();
 	rows_new("insert", insert, 65536, rounds);
 	rows_new("insert", insert, 1048576, rounds);
