@@ -117,8 +117,10 @@ int daemon_commit(struct daemon *daemon, struct model *next, struct err *err)
 	}
 	model_free(daemon->current);
 	daemon->current = next;
-	if (daemon->lb)
-		lb_resolve_all(daemon->lb, daemon->netlink);
+	if (daemon->lb && !lb_resolve_new(daemon->lb, daemon->netlink) && daemon->resolve_timer) {
+		daemon->resolve_again = true;
+		loop_arm_sooner(daemon->resolve_timer, 0);
+	}
 	if (daemon->sweep_timer)
 		loop_arm(daemon->sweep_timer, 0); /* somebody may have begun to leave */
 	return 0;
