@@ -46,8 +46,10 @@ int main(void)
 	failed += test_lb_halves();
 	failed += test_lb_backends();
 	failed += test_lb_hops();
+	failed += test_lb_direct();
 	world_close();
 	failed += test_lb_ports();
 	failed += test_lb_special();
+	failed += test_lb_stateless();
 	return failed != 0;
 }
