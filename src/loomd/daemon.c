@@ -150,6 +150,12 @@ static void on_signal(void *ctx, int signal)
 		reload_by_signal(daemon);
 		return;
 	}
+	if (signal == SIGUSR2) {
+		log_notice("starting %s anew; the data path stays", daemon->options.argv[0]);
+		daemon->upgrade = true;
+		loop_stop(daemon->loop);
+		return;
+	}
 	/* A service manager stops us to start us again; a person at a terminal wants it gone. */
 	daemon->detach = daemon->options.detach_on_exit || signal == SIGINT;
 	log_notice("stopping; the data path %s", daemon->detach ? "is removed" : "stays");
@@ -201,6 +207,7 @@ static int open_lb(struct daemon *daemon, struct err *err)
 	r = lb_attach(daemon->lb, err);
 	if (r < 0)
 		return r;
+	lb_settle(daemon->lb);
 	daemon->serving = true;
 	return 0;
 }
@@ -251,16 +258,23 @@ static int open_admin(struct daemon *daemon, struct err *err)
 
 static int watch(struct daemon *daemon, struct err *err)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR2 };
 	int r = loop_new(&daemon->loop);
 
 	if (r == 0)
-		r = loop_add_signals(daemon->loop, signals, 3, on_signal, daemon);
+		r = loop_add_signals(daemon->loop, signals, 4, on_signal, daemon);
 	if (r == 0 && daemon->lb)
 		r = watch_lb(daemon);
 	if (r < 0)
 		return err_set(err, r, "cannot prepare the event loop: %s", strerror(-r));
 	return open_admin(daemon, err);
+}
+
+static void daemon_paths(struct daemon *daemon)
+{
+	daemon_pin_dir(daemon->config, daemon->pin_dir, sizeof(daemon->pin_dir));
+	snprintf(daemon->state_path, sizeof(daemon->state_path), "%s/%s.json",
+		 daemon->config->state_dir, daemon->config->instance);
 }
 
 int daemon_open(struct daemon **ret, const struct daemon_options *options, struct err *err)
@@ -277,9 +291,7 @@ int daemon_open(struct daemon **ret, const struct daemon_options *options, struc
 	r = load_config(daemon, err);
 	if (r < 0)
 		return r;
-	daemon_pin_dir(daemon->config, daemon->pin_dir, sizeof(daemon->pin_dir));
-	snprintf(daemon->state_path, sizeof(daemon->state_path), "%s/%s.json",
-		 daemon->config->state_dir, daemon->config->instance);
+	daemon_paths(daemon);
 	r = privilege_check(err);
 	if (r == 0)
 		r = daemon->lock_fd = state_lock(daemon->state_path, err);
@@ -296,6 +308,53 @@ int daemon_open(struct daemon **ret, const struct daemon_options *options, struc
 	return r;
 }
 
+bool daemon_wants_exec(const struct daemon *daemon)
+{
+	return daemon && daemon->upgrade;
+}
+
+/* Loads the program over the instance's maps, and lets go of it. */
+static int rehearse_lb(struct daemon *daemon, struct err *err)
+{
+	struct lb_options options = { .pin_dir = daemon->pin_dir,
+				      .config = &daemon->config->ebpf,
+				      .trial = true };
+	int r = ports_for_nat(options.config->snat_port_first, options.config->snat_port_last,
+			      &options.port_first, &options.port_last, err);
+
+	if (r == 0)
+		r = lb_open(&daemon->lb, &options, daemon->current, err);
+	lb_close(daemon->lb, PLANE_KEEP);
+	daemon->lb = NULL;
+	return r;
+}
+
+int daemon_rehearse(const struct daemon_options *options, char state_path[256], struct err *err)
+{
+	struct daemon *daemon = calloc(1, sizeof(*daemon));
+	int r;
+
+	if (!daemon)
+		return err_set(err, -ENOMEM, "cannot upgrade: out of memory");
+	daemon->options = *options;
+	daemon->lock_fd = -1;
+	r = load_config(daemon, err);
+	if (r < 0)
+		goto out;
+	daemon_paths(daemon);
+	snprintf(state_path, 256, "%s", daemon->state_path);
+	r = privilege_check(err);
+	if (r == 0)
+		r = netlink_open(&daemon->netlink, err);
+	if (r == 0)
+		r = daemon_load_model(daemon, err);
+	if (r == 0 && daemon->config->ebpf.enabled)
+		r = rehearse_lb(daemon, err);
+out:
+	daemon_close(daemon);
+	return r;
+}
+
 int daemon_run(struct daemon *daemon, struct err *err)
 {
 	int r;
@@ -304,6 +363,7 @@ int daemon_run(struct daemon *daemon, struct err *err)
 		   daemon->current->service_count,
 		   daemon->lb && lb_adopted(daemon->lb) ? " (took over a running data path)" : "");
 	notify_ready();
+	state_announce(daemon->lock_fd);
 	on_admin_timer(daemon);
 	r = loop_run(daemon->loop);
 	return r < 0 ? err_set(err, r, "cannot wait for events: %s", strerror(-r)) : 0;

@@ -39,6 +39,7 @@ struct daemon {
 	size_t leaving_count;
 
 	int lock_fd;		  /* owned; held while this daemon owns the instance */
+	bool upgrade;		  /* on exit, start the binary anew */
 	bool detach;		  /* on close */
 	bool serving;		  /* the data path stands */
 	uint64_t resolve_cost_ns; /* of the last pass over all backends */

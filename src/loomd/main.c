@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "daemon.h"
+#include "upgrade.h"
 
 enum {
 	EXIT_DONE = 0,
@@ -21,6 +22,9 @@ static const char usage_text[] =
 	"       loomd check -c FILE [-c FILE...]                    check them, touching nothing\n"
 	"       loomd detach -c FILE [-c FILE...]                   remove what an instance left "
 	"in the kernel\n"
+	"       loomd upgrade -c FILE [-c FILE...]                  have the running loomd go on "
+	"as "
+	"this binary\n"
 	"       loomd schema                                        print the JSON Schema of "
 	"loom.yaml\n"
 	"       loomd --version\n"
@@ -30,6 +34,7 @@ struct arguments {
 	const char **paths; /* owned; the strings are argv's */
 	size_t path_count;
 	bool detach_on_exit;
+	char **argv;
 };
 
 static int usage(void)
@@ -119,7 +124,9 @@ static int cmd_detach(const struct arguments *args)
 
 static int cmd_run(const struct arguments *args)
 {
-	struct daemon_options options = { args->paths, args->path_count, args->detach_on_exit };
+	struct daemon_options options = { args->paths, args->path_count, args->detach_on_exit,
+					  args->argv };
+	bool again;
 	struct daemon *daemon;
 	struct err err = { 0 };
 	int r = daemon_open(&daemon, &options, &err);
@@ -128,8 +135,32 @@ static int cmd_run(const struct arguments *args)
 		r = daemon_run(daemon, &err);
 	if (r < 0 && err.code)
 		log_error("%s", err.text);
+	again = r == 0 && daemon_wants_exec(daemon);
 	daemon_close(daemon);
+	if (again) {
+		upgrade_exec(args->argv);
+		r = -1;
+	}
 	return r < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int cmd_upgrade(const struct arguments *args)
+{
+	struct daemon_options options = { args->paths, args->path_count, args->detach_on_exit,
+					  args->argv };
+	struct err err = { 0 };
+	char state_path[256];
+	pid_t pid = 0;
+	int r = daemon_rehearse(&options, state_path, &err);
+
+	if (r == 0)
+		r = upgrade_request(state_path, &pid, &err);
+	if (r < 0) {
+		log_error("%s", err.code ? err.text : strerror(-r));
+		return EXIT_FAILED;
+	}
+	printf("process %d goes on as loomd %s\n", (int)pid, LOOM_VERSION);
+	return EXIT_DONE;
 }
 
 static int cmd_schema(void)
@@ -161,12 +192,16 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(verb, "schema"))
 		return cmd_schema();
-	if (strcmp(verb, "run") != 0 && strcmp(verb, "check") != 0 && strcmp(verb, "detach") != 0)
+	if (strcmp(verb, "run") != 0 && strcmp(verb, "check") != 0 && strcmp(verb, "detach") != 0 &&
+	    strcmp(verb, "upgrade") != 0)
 		return usage();
+	args.argv = argv;
 	if (parse_arguments(argc - 1, argv + 1, &args) < 0)
 		usage();
 	else if (!strcmp(verb, "run"))
 		code = cmd_run(&args);
+	else if (!strcmp(verb, "upgrade"))
+		code = cmd_upgrade(&args);
 	else if (!strcmp(verb, "check"))
 		code = cmd_check(&args);
 	else

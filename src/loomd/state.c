@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/log.h"
 
 #define STATE_VERSION 1
 #define STATE_MAX     (64u << 20)
@@ -172,6 +173,37 @@ int state_lock(const char *path, struct err *err)
 			lock);
 	}
 	return fd;
+}
+
+void state_announce(int lock_fd)
+{
+	if (ftruncate(lock_fd, 0) < 0 || dprintf(lock_fd, "%d\n", (int)getpid()) < 0)
+		log_warning("cannot write the process id into the lock file: %s; 'loomd upgrade' "
+			    "will not find this daemon",
+			    strerror(errno));
+}
+
+int state_owner(const char *path, pid_t *ret, struct timespec *ret_since)
+{
+	char lock[600];
+	char text[32] = "";
+	struct stat st;
+	int fd;
+	int r;
+
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	fd = open(lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	/* What is not held is what a dead daemon left. */
+	r = flock(fd, LOCK_SH | LOCK_NB) == 0 ? -ESRCH : errno == EWOULDBLOCK ? 0 : -errno;
+	if (r == 0 && (read(fd, text, sizeof(text) - 1) < 0 || fstat(fd, &st) < 0))
+		r = -errno;
+	if (r == 0)
+		*ret_since = st.st_mtim;
+	close(fd);
+	*ret = (pid_t)strtol(text, NULL, 10);
+	return r < 0 ? r : *ret > 1 ? 0 : -ESRCH;
 }
 
 int state_save(const char *path, const struct model_changes *changes, struct err *err)

@@ -3,12 +3,19 @@
 #ifndef LOOM_STATE_H
 #define LOOM_STATE_H
 
+#include <sys/types.h>
+#include <time.h>
+
 #include "base/err.h"
 #include "model/changes.h"
 
 /* Takes the lock beside the file, for as long as the returned descriptor is open.  -EBUSY: another
  * loomd runs this instance. */
 int state_lock(const char *path, struct err *err);
+/* Writes into the locked file that this process serves from now on. */
+void state_announce(int lock_fd);
+/* The process that serves, and since when (CLOCK_REALTIME).  -ESRCH, -ENOENT: none does. */
+int state_owner(const char *path, pid_t *ret, struct timespec *ret_since);
 
 /* Replaces the file in one step (mode 0600; missing directories 0700): either the old or the new
  * content is on the disk, whatever happens.  On error it is the old one, unless the directory alone

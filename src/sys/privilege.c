@@ -28,11 +28,17 @@ int privilege_check(struct err *err)
 
 int privilege_drop(struct err *err)
 {
+	/* A daemon that was started by its predecessor has neither more nor this one to drop with.
+	 */
+	capng_select_t sets = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP)
+				      ? CAPNG_SELECT_BOTH
+				      : CAPNG_SELECT_CAPS;
+
 	capng_clear(CAPNG_SELECT_BOTH);
 	for (size_t i = 0; i < NEEDED; i++)
 		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
 			     needed[i]);
-	if (capng_apply(CAPNG_SELECT_BOTH) < 0)
+	if (capng_apply(sets) < 0)
 		return err_set(err, -EPERM, "cannot drop capabilities: %s", strerror(errno));
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_set(err, -errno, "cannot set no_new_privs: %s", strerror(errno));

@@ -12,14 +12,9 @@
 #include "base/log.h"
 #include "lb_apply_internal.h"
 
-static const char *const pinned_names[LB_MAP_COUNT] = {
-#define LB_MAP_NAME(name, symbol) [LB_MAP_##name] = #symbol,
-	LB_MAPS(LB_MAP_NAME)
-#undef LB_MAP_NAME
-};
-
 /* The control map is pinned last: without it the rest is what a start that failed left behind. */
-static int check_pinned_version(struct lb *lb, bool *ret_whole, struct err *err)
+static int check_pinned_version(struct lb *lb, bool *ret_whole, uint32_t *ret_version,
+				struct err *err)
 {
 	struct lb_control control = { 0 };
 	char path[256];
@@ -40,39 +35,53 @@ static int check_pinned_version(struct lb *lb, bool *ret_whole, struct err *err)
 		return err_set(err, -EIO, "cannot read %s: %s", path, strerror(errno));
 	if (control.abi_version == 0)
 		return 0; /* never applied */
-	if (control.abi_version != LB_ABI_VERSION)
+	if (control.abi_version != LB_ABI_VERSION && !lb_migrate_knows(control.abi_version))
 		return err_set(
 			err, -EPROTO,
 			"%s holds maps of layout version %u, this loomd knows %u; run the loomd "
 			"that made them, or 'loomd detach' to let its connections go",
 			lb->options.pin_dir, control.abi_version, LB_ABI_VERSION);
 	lb->generation = control.generation;
+	*ret_version = control.abi_version;
 	*ret_whole = true;
 	return 0;
 }
 
-static int adopt_pinned(struct lb *lb, struct err *err)
+static int open_pins(struct lb *lb, struct err *err)
 {
-	bool whole;
 	char path[256];
-	int r = check_pinned_version(lb, &whole, err);
 
-	if (r < 0)
-		return r;
 	for (int i = 0; i < LB_MAP_COUNT; i++) {
-		snprintf(path, sizeof(path), "%s/%s", lb->options.pin_dir, pinned_names[i]);
-		if (!whole) {
-			unlink(path);
-			continue;
-		}
+		snprintf(path, sizeof(path), "%s/%s", lb->options.pin_dir, lb_map_names[i]);
 		lb->maps[i] = bpf_obj_get(path);
 		if (lb->maps[i] < 0)
 			return err_set(err, -errno,
 				       "cannot open %s: %s; 'loomd detach' clears what is left",
 				       path, strerror(errno));
 	}
-	lb->adopted = whole;
 	return 0;
+}
+
+static int adopt_pinned(struct lb *lb, struct err *err)
+{
+	uint32_t version = 0;
+	char path[256];
+	bool whole;
+	int r;
+
+	if (!lb->options.trial)
+		lb_migrate_recover(lb->options.pin_dir);
+	r = check_pinned_version(lb, &whole, &version, err);
+	if (r < 0)
+		return r;
+	for (int i = 0; !whole && !lb->options.trial && i < LB_MAP_COUNT; i++) {
+		snprintf(path, sizeof(path), "%s/%s", lb->options.pin_dir, lb_map_names[i]);
+		unlink(path);
+	}
+	if (whole)
+		r = version == LB_ABI_VERSION ? open_pins(lb, err) : lb_migrate_begin(lb, err);
+	lb->adopted = whole;
+	return r;
 }
 
 /* The rows of a table that was taken over stay as many as they are. */
@@ -81,8 +90,9 @@ static int size_rows(struct lb *lb, struct err *err)
 	struct bpf_map_info info = { 0 };
 	__u32 size = sizeof(info);
 
-	lb->row_count = lb->options.config->max_backends + 1;
-	if (lb->adopted) {
+	if (!lb->row_count)
+		lb->row_count = lb->options.config->max_backends + 1;
+	if (lb->adopted && lb->maps[LB_MAP_BACKENDS] >= 0) {
 		if (bpf_obj_get_info_by_fd(lb->maps[LB_MAP_BACKENDS], &info, &size) < 0)
 			return err_set(err, -errno, "cannot inspect lb_backends: %s",
 				       strerror(errno));
@@ -132,6 +142,12 @@ int lb_open(struct lb **ret, const struct lb_options *options, const struct mode
 	if (r < 0)
 		goto fail;
 	r = lb_program_load(lb, &features, err);
+	if (r == 0 && options->trial) {
+		*ret = lb;
+		return 0;
+	}
+	if (r == 0 && lb->migration)
+		r = lb_migrate_copy(lb, err);
 	if (r < 0)
 		goto fail;
 	r = lb->adopted ? lb_apply_adopt(lb, err) : lb_apply_defaults(lb, err);
@@ -145,8 +161,14 @@ int lb_open(struct lb **ret, const struct lb_options *options, const struct mode
 	*ret = lb;
 	return 0;
 fail:
+	lb_migrate_undo(lb);
 	lb_close(lb, on_failure);
 	return r;
+}
+
+void lb_settle(struct lb *lb)
+{
+	lb_migrate_end(lb);
 }
 
 void lb_set_config(struct lb *lb, const struct config_ebpf *config)
@@ -184,7 +206,7 @@ static void remove_pins(const char *pin_dir)
 
 	/* lb_control first: what is left if we die here is not taken for whole. */
 	for (int i = LB_MAP_COUNT - 1; i >= 0; i--) {
-		snprintf(path, sizeof(path), "%s/%s", pin_dir, pinned_names[i]);
+		snprintf(path, sizeof(path), "%s/%s", pin_dir, lb_map_names[i]);
 		unlink(path);
 	}
 	rmdir(pin_dir);
@@ -194,6 +216,7 @@ void lb_close(struct lb *lb, enum plane_exit how)
 {
 	if (!lb)
 		return;
+	lb_migrate_undo(lb);
 	lb_links_close(lb);
 	if (how == PLANE_DETACH) {
 		lb_links_detach(lb->options.pin_dir);

@@ -55,12 +55,13 @@ struct lb_options {
 	const struct config_ebpf *config;
 	uint16_t port_first; /* NAT source ports, host order */
 	uint16_t port_last;
+	bool trial; /* take nothing over and leave nothing: would the rest succeed? */
 };
 
 /* Loads the program for model's features over the pinned maps of options->pin_dir, or over new
  * ones.  Nothing is attached and nothing is written yet.  options and what it points to are
- * borrowed for the plane's life. Returns 0; -EPROTO: pinned by an incompatible version (nothing
- * touched); the kernel's error. */
+ * borrowed for the plane's life.  Connections of an older layout are brought over: lb_migrate.c.
+ * Returns 0; -EPROTO: pinned by an incompatible version (nothing touched); the kernel's error. */
 int lb_open(struct lb **ret, const struct lb_options *options, const struct model *model,
 	    struct err *err);
 
@@ -81,6 +82,10 @@ bool lb_adopted(const struct lb *lb);
  * specialisation.  On error the data path serves the previous state, or a mixture in which every
  * service is served; calling again repairs it. */
 int lb_apply(struct lb *lb, const struct model *model, struct err *err);
+
+/* After lb_attach: what began in maps of an older layout while they were brought over follows, and
+ * they go. */
+void lb_settle(struct lb *lb);
 
 /* Attaches to every configured interface, or updates the pinned links to this program.  What is
  * attached to interfaces that are not configured any more is detached. */

@@ -83,6 +83,7 @@ struct lb {
 	struct lb_features features;
 	struct lb_bpf *bpf; /* owned; the loaded program */
 	int maps[LB_MAP_COUNT];
+	struct lb_migration *migration; /* owned; NULL unless maps of an older layout were found */
 	bool adopted;
 	uint32_t generation;
 
@@ -120,6 +121,18 @@ int lb_program_fd(const struct lb *lb);
 uint32_t lb_touch_ticks(const struct lb *lb);
 struct lb_features lb_features_of(const struct config_ebpf *config, const struct model *model);
 bool lb_features_equal(const struct lb_features *a, const struct lb_features *b);
+
+/* lb_migrate.c: maps of an older layout.  lb_migrate_begin moves their pins out of the way,
+ * lb_migrate_copy fills the new ones once they are there, lb_migrate_end copies what came meanwhile
+ * and removes the old ones; lb_migrate_undo puts the pins back. */
+bool lb_migrate_knows(uint32_t abi_version);
+int lb_migrate_begin(struct lb *lb, struct err *err);
+int lb_migrate_copy(struct lb *lb, struct err *err);
+void lb_migrate_end(struct lb *lb);
+void lb_migrate_undo(struct lb *lb);
+/* Pins that a migration left aside because its daemon died. */
+void lb_migrate_recover(const char *pin_dir);
+extern const char *const lb_map_names[LB_MAP_COUNT];
 
 /* lb_attach.c */
 void lb_links_close(struct lb *lb);

@@ -13,7 +13,7 @@
 
 #include "planes/lb/lb.skel.h"
 
-static const char *const map_names[LB_MAP_COUNT] = {
+const char *const lb_map_names[LB_MAP_COUNT] = {
 #define LB_MAP_NAME(name, symbol) [LB_MAP_##name] = #symbol,
 	LB_MAPS(LB_MAP_NAME)
 #undef LB_MAP_NAME
@@ -173,7 +173,7 @@ static int size_maps(struct lb *lb, struct lb_bpf *bpf, const struct lb_features
 
 static void pin_path(const struct lb *lb, enum lb_map map, char *path, size_t size)
 {
-	snprintf(path, size, "%s/%s", lb->options.pin_dir, map_names[map]);
+	snprintf(path, size, "%s/%s", lb->options.pin_dir, lb_map_names[map]);
 }
 
 static bool is_wanted(enum lb_map map, const struct lb_features *features)
@@ -205,7 +205,7 @@ static int reuse_maps(struct lb *lb, struct lb_bpf *bpf, const struct lb_feature
 		      struct err *err)
 {
 	for (int i = 0; i < LB_MAP_COUNT; i++) {
-		struct bpf_map *map = bpf_object__find_map_by_name(bpf->obj, map_names[i]);
+		struct bpf_map *map = bpf_object__find_map_by_name(bpf->obj, lb_map_names[i]);
 		char path[256];
 		int r;
 
@@ -213,14 +213,15 @@ static int reuse_maps(struct lb *lb, struct lb_bpf *bpf, const struct lb_feature
 			continue;
 		if (outgrown(lb, i, features)) {
 			pin_path(lb, i, path, sizeof(path));
-			unlink(path);
+			if (!lb->options.trial)
+				unlink(path);
 			close(lb->maps[i]);
 			lb->maps[i] = -1;
 			continue;
 		}
 		r = bpf_map__reuse_fd(map, lb->maps[i]);
 		if (r < 0)
-			return err_set(err, r, "cannot reuse map %s: %s", map_names[i],
+			return err_set(err, r, "cannot reuse map %s: %s", lb_map_names[i],
 				       strerror(-r));
 	}
 	return 0;
@@ -229,7 +230,7 @@ static int reuse_maps(struct lb *lb, struct lb_bpf *bpf, const struct lb_feature
 static int pin_new_maps(struct lb *lb, struct lb_bpf *bpf, struct err *err)
 {
 	for (int i = 0; i < LB_MAP_COUNT; i++) {
-		struct bpf_map *map = bpf_object__find_map_by_name(bpf->obj, map_names[i]);
+		struct bpf_map *map = bpf_object__find_map_by_name(bpf->obj, lb_map_names[i]);
 		char path[256];
 		int r;
 
@@ -309,7 +310,8 @@ int lb_program_load(struct lb *lb, const struct lb_features *features, struct er
 			strerror(-r));
 		goto fail;
 	}
-	r = pin_new_maps(lb, bpf, err);
+	if (!lb->options.trial)
+		r = pin_new_maps(lb, bpf, err);
 	if (r < 0)
 		goto fail;
 	lb_program_unload(lb->bpf);
