@@ -340,9 +340,7 @@ static __always_inline void prepare_reply(struct xdp_md *ctx, struct slow_path *
 static __always_inline long put_forward(bool ipv6, struct slow_path *nf)
 {
 	struct lb_flow *flow = &nf->conn.flow;
-	struct lb_key6 key;
 
-	key_of_packet(&key, &nf->p);
 	flow->flags &= ~LB_FLOW_REPLY;
 	flow->hop = nf->backend.hop;
 	flow->tags = nf->backend.tags;
@@ -351,7 +349,7 @@ static __always_inline long put_forward(bool ipv6, struct slow_path *nf)
 	flow->dport = nf->key.sport;
 	addr_copy(nf->conn.saddr, nf->key.daddr);
 	addr_copy(nf->conn.daddr, nf->key.saddr);
-	return conns_put(ipv6, nf, &key, BPF_ANY);
+	return conns_put(ipv6, nf, packet_key(&nf->p), BPF_ANY);
 }
 
 /* Is the packet in slow_path()->p a backend's answer to a client that asked under address number i
