@@ -47,6 +47,7 @@ int main(void)
 	failed += test_lb_backends();
 	failed += test_lb_hops();
 	failed += test_lb_direct();
+	failed += test_lb_mtu();
 	world_close();
 	failed += test_lb_ports();
 	failed += test_lb_special();
