@@ -267,12 +267,20 @@ static __always_inline int balance_icmp(struct xdp_md *ctx, bool ipv6, struct pa
 	slow->p.sport = slow->key.sport;
 	slow->p.dport = slow->key.dport;
 	slow->p.proto = slow->key.proto;
-	slow->p.tcp_flags = TCP_ACK;
 	slow->p.from_icmp = true;
-	flow = r == FLOW_GO ? conns_find(ipv6, &slow->key) : NULL;
-	if (r == FLOW_NEW && begin(ctx, ipv6, slow) == FLOW_READY)
-		flow = ipv6 ? &slow->conn.flow : &slow->conn4.flow;
-	if (!flow || p->length > flow->mtu)
+	if (r == FLOW_GO) /* without TCP's flags: no state changes */
+		r = ipv6 ? lb_check_flow6(ctx) : lb_check_flow4(ctx);
+	slow->p.tcp_flags = TCP_ACK;
+	if (r == FLOW_NEW)
+		r = begin(ctx, ipv6, slow);
+	if (r == FLOW_CUT || r == FLOW_TOO_BIG)
+		return pass(ctx, LB_NOT_OURS);
+	if (r < FLOW_GO)
+		return r;
+	flow = r == FLOW_GO ? conns_find(ipv6, packet_key(&slow->p))
+	       : ipv6	    ? &slow->conn.flow
+			    : &slow->conn4.flow;
+	if (!flow)
 		return pass(ctx, LB_NOT_OURS);
 	return forward_direct(ctx, ipv6, p, flow);
 }

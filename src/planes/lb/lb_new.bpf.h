@@ -663,7 +663,7 @@ static __always_inline int admit(struct xdp_md *ctx, const bool ipv6)
 		return drop(ctx, LB_TTL_EXPIRED);
 	if (lb_const_filter && nf->service.flags & LB_SERVICE_FILTER && is_denied(nf))
 		return drop(ctx, LB_DENIED);
-	begins = nf->p.proto != IPPROTO_TCP || nf->p.tcp_flags & TCP_SYN;
+	begins = (nf->p.proto != IPPROTO_TCP && !nf->p.from_icmp) || nf->p.tcp_flags & TCP_SYN;
 	if (lb_const_limits && begins && is_limited(nf, ipv6))
 		return FLOW_EXCESS;
 	return FLOW_GO;
@@ -749,7 +749,10 @@ static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 	if (!nf)
 		return XDP_PASS;
 	if (!find_service(nf))
-		return FLOW_STRANGER;
+		return nf->p.from_icmp ? pass(ctx, LB_NOT_OURS) : FLOW_STRANGER;
+	/* An error does not begin what has state to keep. */
+	if (nf->p.from_icmp && !is_direct(nf->service.mode))
+		return pass(ctx, LB_NOT_OURS);
 	r = ipv6 ? lb_admit6(ctx) : lb_admit4(ctx);
 	if (r != FLOW_GO && r != FLOW_EXCESS)
 		return r;
