@@ -4,10 +4,12 @@
 
 #include "expect.h"
 
-#define DTCP4 \
-	.from = CLIENT4, .to = DIRECT4, .proto = IPPROTO_TCP, .sport = 40000, .dport = 80, .flags = ACK
-#define DTCP6 \
-	.from = CLIENT6, .to = DIRECT6, .proto = IPPROTO_TCP, .sport = 40000, .dport = 80, .flags = ACK
+#define DTCP4                                                                              \
+	.from = CLIENT4, .to = DIRECT4, .proto = IPPROTO_TCP, .sport = 40000, .dport = 80, \
+	.flags = ACK
+#define DTCP6                                                                              \
+	.from = CLIENT6, .to = DIRECT6, .proto = IPPROTO_TCP, .sport = 40000, .dport = 80, \
+	.flags = ACK
 #define DUDP4 .from = CLIENT4, .to = DIRECT4, .proto = IPPROTO_UDP, .sport = 40000, .dport = 80
 #define DUDP6 .from = CLIENT6, .to = DIRECT6, .proto = IPPROTO_UDP, .sport = 40000, .dport = 80
 

@@ -210,8 +210,7 @@ static void put_ipv6(struct writer *w, const struct packet *p, size_t transport)
 	const char *ext = p->ext ? p->ext : "";
 	__be32 addr[4];
 
-	put32(w, (uint32_t)(p->say_version ? p->say_version : 6) << 28 |
-			 (uint32_t)tos_of(p) << 20 |
+	put32(w, (uint32_t)(p->say_version ? p->say_version : 6) << 28 | (uint32_t)tos_of(p) << 20 |
 			 (p->dont_fragment || p->plain ? 0 : 0x05678));
 	put16(w, (uint16_t)((int)(extensions_bytes(p) + transport) + p->say_length));
 	put8(w, *ext ? extension_of(*ext)->number : p->proto);

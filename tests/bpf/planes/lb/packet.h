@@ -61,8 +61,8 @@ struct packet {
 	const struct packet *quoted;
 	uint16_t quoted_bytes; /* QUOTED_ALL: all */
 
-	/* An outer header, with TOS, id and "don't fragment" of the packet; UDP as well if gue_dport
-	 * is not 0. */
+	/* An outer header, with TOS, id and "don't fragment" of the packet; UDP as well if
+	 * gue_dport is not 0. */
 	const char *outer_from;
 	const char *outer_to;
 	uint16_t gue_sport;

@@ -31,7 +31,8 @@ static const struct row {
 } rows[] = {
 	{ "TCP", PACKET(DTCP4), PACKET(DTCP6) },
 	{ "UDP", PACKET(DUDP4), PACKET(DUDP6) },
-	{ "UDP without a checksum", PACKET(DUDP4, .no_check = true), PACKET(DUDP6, .no_check = true) },
+	{ "UDP without a checksum", PACKET(DUDP4, .no_check = true),
+	  PACKET(DUDP6, .no_check = true) },
 	{ "a wrong checksum stays as wrong", PACKET(DTCP4, .wrong_check = 0x1234),
 	  PACKET(DTCP6, .wrong_check = 0xfffe) },
 	{ "a wrong IPv4 header checksum stays as wrong", PACKET(DTCP4, .wrong_ip = 0x0101),
@@ -471,8 +472,7 @@ int test_lb_stateless(void)
 
 int test_lb_direct(void)
 {
-	return RUN_ROWS("DSR", rows, check_row) +
-	       RUN_ROWS("DSR, tags", kinds, tags_are_exchanged) +
+	return RUN_ROWS("DSR", rows, check_row) + RUN_ROWS("DSR, tags", kinds, tags_are_exchanged) +
 	       RUN_ROWS("DSR, TTL", kinds, ttl_one_ends_here_unless_only_mac_addresses_change) +
 	       RUN_ROWS("DSR, other side", kinds, backends_behind_another_interface) +
 	       RUN_ROWS("DSR, outer source", kinds, the_outer_source_varies_with_the_flow) +

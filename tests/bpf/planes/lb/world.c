@@ -211,7 +211,8 @@ static void add_vip(uint32_t table, const struct lb_service_key *key)
 	}
 }
 
-void world_service(const char *addr, uint16_t port, uint8_t proto, enum lb_mode mode, uint32_t table)
+void world_service(const char *addr, uint16_t port, uint8_t proto, enum lb_mode mode,
+		   uint32_t table)
 {
 	struct lb_service_key key = service_key(addr, port, proto);
 	struct lb_service service = { .table = table, .table_size = WORLD_SLOTS, .mode = mode };

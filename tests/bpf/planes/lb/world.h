@@ -93,7 +93,8 @@ int world_setup(void **state);
 int world_teardown(void **state);
 int world_test_setup(void **state);
 
-void world_service(const char *addr, uint16_t port, uint8_t proto, enum lb_mode mode, uint32_t table);
+void world_service(const char *addr, uint16_t port, uint8_t proto, enum lb_mode mode,
+		   uint32_t table);
 void world_slots(uint32_t table, uint32_t row);
 void world_slot(uint32_t table, uint32_t slot, uint32_t row);
 struct lb_service world_service_of(const char *addr, uint16_t port, uint8_t proto);
