@@ -656,8 +656,8 @@ static __always_inline int admit(struct xdp_md *ctx, const bool ipv6)
 		return pass(ctx, LB_LOCAL);
 	if (lb_const_local && nf->service.flags & LB_SERVICE_PASS)
 		return pass(ctx, LB_LOCAL);
-	if (nf->p.truncated ||
-	    (nf->p.proto == IPPROTO_TCP && !nf->p.fragment && !flags_can_begin(nf->p.tcp_flags)))
+	if (nf->p.truncated || (nf->p.proto == IPPROTO_TCP && nf->p.fragment != FRAGMENT_LATER &&
+				!flags_can_begin(nf->p.tcp_flags)))
 		return drop(ctx, LB_MALFORMED);
 	if (nf->p.expired && !is_l2(nf->service.mode))
 		return drop(ctx, LB_TTL_EXPIRED);
