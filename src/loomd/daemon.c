@@ -52,9 +52,17 @@ static void on_sweep(void *ctx)
 
 	bool complete = lb_sweep_step(daemon->lb);
 
-	if (complete)
+	if (complete) {
 		daemon_reap(daemon);
+		daemon_follow_load(daemon);
+	}
 	loop_arm(daemon->sweep_timer, complete ? until_next_pass(daemon) : PAUSE_NS);
+}
+
+/* A storm of events takes a tenth of the time at most. */
+static uint64_t settle_ns(const struct daemon *daemon)
+{
+	return SETTLE_NS + 10 * daemon->resolve_cost_ns;
 }
 
 static void on_resolve(void *ctx)
@@ -62,10 +70,19 @@ static void on_resolve(void *ctx)
 	struct daemon *daemon = ctx;
 
 	uint64_t begun = clock_now_ns();
+	bool complete;
 
-	lb_resolve_all(daemon->lb, daemon->netlink);
-	daemon->resolve_cost_ns = clock_now_ns() - begun;
-	loop_arm(daemon->resolve_timer, RESOLVE_NS);
+	if (!daemon->resolve_spent_ns)
+		daemon->resolve_again = false;
+	complete = lb_resolve_step(daemon->lb, daemon->netlink);
+	daemon->resolve_spent_ns += clock_now_ns() - begun;
+	if (!complete) {
+		loop_arm(daemon->resolve_timer, PAUSE_NS);
+		return;
+	}
+	daemon->resolve_cost_ns = daemon->resolve_spent_ns;
+	daemon->resolve_spent_ns = 0;
+	loop_arm(daemon->resolve_timer, daemon->resolve_again ? settle_ns(daemon) : RESOLVE_NS);
 }
 
 /* Interfaces that were gone and are back, or have other addresses. */
@@ -87,9 +104,10 @@ static void on_netlink(void *ctx, uint32_t events)
 	(void)events;
 	if (kinds & (NETLINK_CHANGED_LINK | NETLINK_CHANGED_ADDR))
 		follow_interfaces(daemon);
-	/* A storm of events takes a tenth of the time at most. */
-	if (kinds)
-		loop_arm_sooner(daemon->resolve_timer, SETTLE_NS + 10 * daemon->resolve_cost_ns);
+	if (!kinds)
+		return;
+	daemon->resolve_again = true;
+	loop_arm_sooner(daemon->resolve_timer, settle_ns(daemon));
 }
 
 static void on_lb_event(void *ctx, uint32_t events)
@@ -267,7 +285,8 @@ static int watch(struct daemon *daemon, struct err *err)
 		r = watch_lb(daemon);
 	if (r < 0)
 		return err_set(err, r, "cannot prepare the event loop: %s", strerror(-r));
-	return open_admin(daemon, err);
+	r = daemon_health_open(daemon, err);
+	return r < 0 ? r : open_admin(daemon, err);
 }
 
 static void daemon_paths(struct daemon *daemon)
@@ -304,7 +323,7 @@ int daemon_open(struct daemon **ret, const struct daemon_options *options, struc
 	if (r == 0)
 		r = watch(daemon, err);
 	if (r == 0)
-		r = privilege_drop(err);
+		r = privilege_drop(health_wants_tunnels(daemon->config), err);
 	return r;
 }
 
@@ -374,6 +393,7 @@ void daemon_close(struct daemon *daemon)
 	if (!daemon)
 		return;
 	admin_close(daemon->admin);
+	health_close(daemon->health);
 	loop_free(daemon->loop);
 	/* What never served, and was not there before, leaves nothing. */
 	if (daemon->lb && !daemon->serving && !lb_adopted(daemon->lb))
