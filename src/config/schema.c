@@ -320,7 +320,9 @@ static const struct key xdp_keys[] = {
 	  .max = 4096,
 	  .keys = &cpu_element,
 	  .fallback = "all",
-	  .help = "CPUs that process packets." },
+	  .help = "CPUs that process packets.  An interface without a queue of its own for each of "
+		  "them, or without interrupts, hands every flow to one of them (Linux 5.9); 'loom "
+		  "irq' assigns the queues of others." },
 	{ .name = "programs",
 	  .type = KEY_LIST,
 	  .flags = KEY_APPEND,

@@ -21,6 +21,9 @@ const struct verb *const verb_all[] = {
 	&cmd_config,
 	&cmd_doctor,
 	&cmd_decap,
+	&cmd_irq_plan,
+	&cmd_irq_apply,
+	&cmd_irq_show,
 	&cmd_help,
 	NULL,
 };

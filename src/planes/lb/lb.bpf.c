@@ -5,6 +5,7 @@
 #include "lb_icmp.bpf.h"
 #include "lb_new.bpf.h"
 #include "lb_reset.bpf.h"
+#include "lb_spread.bpf.h"
 
 /* Lets the packet's entry notice what the control plane changed: is its backend still there, and
  * where?  Returns a flow_verdict (FLOW_NEW: both halves are gone), or the packet's verdict. */
@@ -364,8 +365,7 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 	return forward_ipv6(ctx, p, conn);
 }
 
-SEC("xdp")
-int lb_main(struct xdp_md *ctx)
+static __always_inline int balance(struct xdp_md *ctx)
 {
 	struct packet p = {}; /* copied whole by the slow path */
 	__be16 type;
@@ -376,6 +376,19 @@ int lb_main(struct xdp_md *ctx)
 	if (lb_const_ipv6 && type == bpf_htons(ETH_P_IPV6))
 		return balance_ipv6(ctx, &p);
 	return pass(ctx, LB_NOT_IP);
+}
+
+SEC("xdp")
+int lb_main(struct xdp_md *ctx)
+{
+	return balance(ctx);
+}
+
+/* The same on the CPU that lb_spread chose.  Both are loaded where they are used. */
+SEC("?xdp/cpumap")
+int lb_main_cpu(struct xdp_md *ctx)
+{
+	return balance(ctx);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -174,6 +174,7 @@ void lb_settle(struct lb *lb)
 void lb_set_config(struct lb *lb, const struct config_ebpf *config)
 {
 	lb->options.config = config;
+	apply_forget_all(lb);
 }
 
 int lb_set_link(struct lb *lb, uint32_t ifindex, uint32_t mtu)
@@ -229,8 +230,12 @@ void lb_close(struct lb *lb, enum plane_exit how)
 		if (lb->maps[i] >= 0)
 			close(lb->maps[i]);
 	if (lb->tables)
-		for (size_t i = 0; i < LB_MAX_SERVICES; i++)
+		for (size_t i = 0; i < LB_MAX_SERVICES; i++) {
 			free(lb->tables[i].name);
+			free(lb->tables[i].used_rows);
+		}
+	index_done(&lb->row_index);
+	index_done(&lb->table_index);
 	apply_keys_free(lb);
 	free(lb->tables);
 	free(lb->rows);

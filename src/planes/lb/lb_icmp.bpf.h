@@ -144,7 +144,7 @@ static __always_inline int too_big(struct xdp_md *ctx, const bool ipv6)
 	    !(ipv6 ? write_too_big6(ctx, at, p, slow->mtu) : write_too_big4(ctx, at, p, slow->mtu)))
 		return XDP_DROP;
 	count_packet(LB_TOO_BIG, length);
-	return XDP_TX;
+	return send_frame(ctx, ctx->ingress_ifindex);
 }
 
 __noinline int lb_too_big4(struct xdp_md *ctx)

@@ -3,8 +3,10 @@
 #ifndef LOOM_LB_INTERNAL_H
 #define LOOM_LB_INTERNAL_H
 
+#include "base/index.h"
 #include "lb.h"
 #include "lb_stats.h"
+#include "sys/cpus.h"
 
 /* Pinned maps, in pinning order; lb_control last: its presence says that the rest is whole. */
 #define LB_MAPS(X)                           \
@@ -37,6 +39,7 @@ enum lb_map {
 /* A row of lb_backends, as the kernel has it, and what user space knows beside. */
 struct lb_row {
 	bool used;
+	bool unresolved; /* in use, and its next hop was never looked for */
 	struct lb_backend kernel;
 	struct lb_next_hop hop;
 	uint64_t active; /* connections that live, by the last complete sweep */
@@ -48,6 +51,10 @@ struct lb_table {
 	bool ipv6;
 	uint64_t signature; /* of what the slots were built from; 0: unknown */
 	uint32_t size;
+	uint64_t serial;     /* of the last apply whose model has the service */
+	uint64_t applied;    /* signature of the service as the maps have it; 0: to be applied */
+	uint32_t *used_rows; /* owned; of the service's backends, in its first family's table */
+	size_t used_count;
 };
 
 struct lb_link {
@@ -81,6 +88,7 @@ struct lb_keys; /* lb_apply_keys.c */
 struct lb {
 	struct lb_options options;
 	struct lb_features features;
+	struct cpus spread; /* the CPUs that the loaded program spreads packets over, if it does */
 	struct lb_bpf *bpf; /* owned; the loaded program */
 	int maps[LB_MAP_COUNT];
 	struct lb_migration *migration; /* owned; NULL unless maps of an older layout were found */
@@ -89,7 +97,15 @@ struct lb {
 
 	struct lb_row *rows; /* owned; options.config->max_backends + 1 */
 	uint32_t row_count;
-	struct lb_table *tables; /* owned; LB_MAX_SERVICES */
+	struct index row_index;	  /* rows in use by service, address and port */
+	uint32_t resolve_next;	  /* row at which the pass of lb_resolve_step goes on; 0: none */
+	uint32_t unresolved;	  /* rows */
+	uint32_t row_free;	  /* no row below it is free */
+	struct lb_table *tables;  /* owned; LB_MAX_SERVICES */
+	struct index table_index; /* tables in use by name and family */
+	uint64_t serial;	  /* of the apply under way */
+	uint64_t endpoints;	  /* signature of the services' addresses and ports; 0: unknown */
+	bool apply_again;	  /* a row that went took along what another service needs */
 	struct lb_addr sources[LB_MAX_SOURCES];
 	uint32_t source_count;
 
@@ -121,6 +137,16 @@ int lb_program_fd(const struct lb *lb);
 uint32_t lb_touch_ticks(const struct lb *lb);
 struct lb_features lb_features_of(const struct config_ebpf *config, const struct model *model);
 bool lb_features_equal(const struct lb_features *a, const struct lb_features *b);
+
+/* lb_spread.c */
+void lb_spread_cpus(const struct config_ebpf *config, struct cpus *ret);
+/* Does the configuration want other CPUs than the loaded program has? */
+bool lb_spread_changed(const struct lb *lb);
+/* Before and after bpf is loaded: for cpus, or none.  0 or -errno with a sentence. */
+int lb_spread_prepare(struct lb_bpf *bpf, const struct cpus *cpus, struct err *err);
+int lb_spread_fill(const struct lb_bpf *bpf, const struct cpus *cpus, struct err *err);
+/* The program for an interface: lb_main, or what hands its packets on. */
+int lb_spread_program_fd(const struct lb *lb, const char *interface);
 
 /* lb_migrate.c: maps of an older layout.  lb_migrate_begin moves their pins out of the way,
  * lb_migrate_copy fills the new ones once they are there, lb_migrate_end copies what came meanwhile

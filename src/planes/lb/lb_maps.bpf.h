@@ -40,6 +40,7 @@ const volatile __u32 lb_const_outer6_hosts; /* of the last word */
 const volatile __be16 lb_const_gue_port;
 const volatile __u32 lb_const_touch_ticks = 8;	  /* halves look after each other so often */
 const volatile bool lb_const_coarse_clock = true; /* bpf_ktime_get_coarse_ns: Linux 5.11 */
+const volatile bool lb_const_spread;		  /* lb_spread hands packets to CPUs */
 const volatile __u16 lb_const_port_first = 1024;  /* source ports of NAT, host order */
 const volatile __u16 lb_const_port_last = 32767;
 
@@ -82,7 +83,8 @@ struct {
 		values, struct {
 			__uint(type, BPF_MAP_TYPE_ARRAY);
 			__uint(max_entries, 1);
-			__uint(map_flags, BPF_F_INNER_MAP); /* tables differ in size: Linux 5.10 */
+			/* Tables differ in size (Linux 5.10), and are filled through memory. */
+			__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 			__type(key, __u32);
 			__type(value, __u32);
 		});

@@ -34,10 +34,10 @@ static __always_inline bool rewrite_transport(void *l4, void *end, __u8 proto,
 	return true;
 }
 
-/* The verdict that sends the frame out of hop's interface. */
+/* The verdict that sends the frame out of an interface.  A CPU map's program has no XDP_TX. */
 static __always_inline int send_frame(struct xdp_md *ctx, __u32 ifindex)
 {
-	if (ifindex == ctx->ingress_ifindex)
+	if (ifindex == ctx->ingress_ifindex && !lb_const_spread)
 		return XDP_TX;
 	return bpf_redirect(ifindex, 0);
 }
