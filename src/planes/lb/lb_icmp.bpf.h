@@ -216,12 +216,6 @@ static __always_inline int echo6(struct xdp_md *ctx, const struct packet *p)
 
 /* ---- errors ---- */
 
-/* Does the packet reach to there, whatever pads the frame? */
-static __always_inline bool packet_has(const struct packet *p, __u32 at, __u32 bytes)
-{
-	return at + bytes <= (__u32)p->l3 + p->length;
-}
-
 /* What an error quotes of a packet, turned round: the tuple of packets the other way. */
 static __always_inline bool quoted_key4(struct xdp_md *ctx, const struct packet *p,
 					struct lb_key6 *key, __u32 *ret_l4)

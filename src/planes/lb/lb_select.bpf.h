@@ -161,7 +161,8 @@ static __always_inline __u32 quic_id_offset(struct xdp_md *ctx, const struct pac
 	__u32 at = (p->l4 & 0xfff) + sizeof(struct udphdr);
 	__u8 *payload = frame_start(ctx) + at;
 
-	if ((void *)(payload + 1) > frame_end(ctx) || !(*payload & QUIC_FIXED))
+	if (!packet_has(p, at, 1) || (void *)(payload + 1) > frame_end(ctx) ||
+	    !(*payload & QUIC_FIXED))
 		return 0;
 	if (!(*payload & QUIC_LONG))
 		return at + 1;
@@ -180,7 +181,8 @@ static __always_inline bool use_server_id(struct xdp_md *ctx, struct slow_path *
 	__u32 at = quic_id_offset(ctx, &nf->p, bytes);
 	__u32 *row;
 
-	if (!at)
+	/* What pads the frame is no id. */
+	if (!at || !packet_has(&nf->p, at, bytes))
 		return false;
 	at += service->id_offset;
 	for (__u32 i = 0; i < 4; i++) {
