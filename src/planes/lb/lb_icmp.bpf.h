@@ -427,7 +427,7 @@ static __always_inline int icmp_error(struct xdp_md *ctx, const bool ipv6)
 	/* Errors go to whoever sent what they quote. */
 	if (!addr_same(key->daddr, slow->p.daddr))
 		return pass(ctx, LB_NOT_OURS);
-	flow = conns_find(ipv6, key);
+	flow = lb_const_stateless ? NULL : conns_find(ipv6, key);
 	if (flow && !is_direct(flow->mode))
 		return any_nat() ? send_error(ctx, ipv6, slow, flow, l4) : XDP_PASS;
 	/* Any node can pass on an error about a flow that answers another way. */
