@@ -142,7 +142,7 @@ static const struct specialisation {
 	{ "lb-no-destination-nat", without_destination_nat, { NULL } },
 	{ "lb-no-direct", without_direct, { NULL } },
 	{ "lb-no-nat", without_nat, { NAT_ONLY } },
-	{ "lb-stateless", stateless, { NAT_ONLY } },
+	{ "lb-stateless", stateless, { "lb_conns4", "lb_conns6", NAT_ONLY } },
 	{ "lb-dual-stack-nat", dual_stack_nat, { EXTRAS } },
 	{ "lb-ipv4-tcp-full-nat", smallest, { "lb_conns6", EXTRAS } },
 	{ "lb-ipv4-ipip", ipv4_ipip, { "lb_conns6", EXTRAS, NAT_ONLY } },
