@@ -48,15 +48,13 @@ static __always_inline int check_flow(struct xdp_md *ctx, const bool ipv6)
 	struct slow_path *slow = slow_path();
 	const struct lb_control *control;
 	struct lb_flow *flow;
-	struct lb_key6 key;
 	__u32 zero = 0;
 	int r;
 
 	control = bpf_map_lookup_elem(&lb_control, &zero);
 	if (!slow || !control)
 		return XDP_PASS;
-	key_of_packet(&key, &slow->p);
-	flow = conns_find(ipv6, &key);
+	flow = conns_find(ipv6, packet_key(&slow->p));
 	if (!flow)
 		return FLOW_NEW;
 	if (flow->generation != control->generation) {
@@ -285,12 +283,20 @@ static __always_inline int balance_icmp(struct xdp_md *ctx, bool ipv6, struct pa
 	slow->p.sport = slow->key.sport;
 	slow->p.dport = slow->key.dport;
 	slow->p.proto = slow->key.proto;
-	slow->p.tcp_flags = TCP_ACK;
 	slow->p.from_icmp = true;
-	flow = r == FLOW_GO ? conns_find(ipv6, &slow->key) : NULL;
-	if (r == FLOW_NEW && begin(ctx, ipv6, slow) == FLOW_READY)
-		flow = ipv6 ? &slow->conn.flow : &slow->conn4.flow;
-	if (!flow || p->length > flow->mtu)
+	if (r == FLOW_GO) /* without TCP's flags: no state changes */
+		r = ipv6 ? lb_check_flow6(ctx) : lb_check_flow4(ctx);
+	slow->p.tcp_flags = TCP_ACK;
+	if (r == FLOW_NEW)
+		r = begin(ctx, ipv6, slow);
+	if (r == FLOW_CUT || r == FLOW_TOO_BIG)
+		return pass(ctx, LB_NOT_OURS);
+	if (r < FLOW_GO)
+		return r;
+	flow = r == FLOW_GO ? conns_find(ipv6, packet_key(&slow->p))
+	       : ipv6	    ? &slow->conn.flow
+			    : &slow->conn4.flow;
+	if (!flow)
 		return pass(ctx, LB_NOT_OURS);
 	return forward_direct(ctx, ipv6, p, flow);
 }
@@ -335,7 +341,6 @@ static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
 
 static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 {
-	struct lb_key6 key;
 	struct lb_conn6 *conn;
 	int r;
 
@@ -352,12 +357,11 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 		return pass(ctx, LB_NOT_OURS);
 	}
 	p->now = clock_ticks();
-	key_of_packet(&key, p);
-	conn = lb_const_stateless ? NULL : bpf_map_lookup_elem(&lb_conns6, &key);
+	conn = lb_const_stateless ? NULL : bpf_map_lookup_elem(&lb_conns6, packet_key(p));
 	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {
 		r = slow_start(ctx, true, p, conn);
 		conn = r == FLOW_READY ? written6()
-		       : r == FLOW_GO  ? bpf_map_lookup_elem(&lb_conns6, &key)
+		       : r == FLOW_GO  ? bpf_map_lookup_elem(&lb_conns6, packet_key(p))
 				       : NULL;
 		if (!conn)
 			return r < FLOW_GO ? r : drop(ctx, LB_MAP_FULL);

@@ -204,10 +204,14 @@ static __always_inline bool select_backend(struct xdp_md *ctx, bool ipv6, struct
 {
 	bool affine = lb_const_affinity && nf->service.affinity_ticks;
 
-	if (!(lb_const_quic && nf->service.flags & LB_SERVICE_QUIC && use_server_id(ctx, nf)) &&
-	    !(affine && use_affinity(nf)) && !use_slot(nf, ipv6))
+	/* Errors quote, later fragments continue: neither has an id where it is looked for. */
+	bool has_id = lb_const_quic && nf->service.flags & LB_SERVICE_QUIC && !nf->p.from_icmp &&
+		      nf->p.fragment != FRAGMENT_LATER;
+
+	if (!(has_id && use_server_id(ctx, nf)) && !(affine && use_affinity(nf)) &&
+	    !use_slot(nf, ipv6))
 		return false;
-	if (affine)
+	if (affine && !nf->p.from_icmp)
 		note_affinity(nf);
 	return true;
 }
