@@ -413,7 +413,7 @@ struct lb_trace_event {
 	__u16 captured; /* bytes in frame */
 	__u8 verdict;	/* XDP's */
 	__u8 counter;	/* enum lb_counter; LB_COUNTER_COUNT: forwarded */
-	__u8 state;	/* enum lb_state after the packet */
+	__u8 state;	/* enum lb_state after the packet; LB_STATES: it has no entry */
 	__u8 flags;	/* LB_TRACE_* */
 	__u8 family;	/* AF_INET, AF_INET6; 0: neither */
 	__u8 proto;
@@ -440,9 +440,18 @@ struct lb_trace_filter {
 	__u32 backend; /* id */
 	__u32 sample;  /* one packet in so many; 0, 1: each */
 	__be16 port;   /* either end's */
-	__u8 proto;
+	__u8 proto; /* IPPROTO_ICMP: ICMPv6, too */
 	__u8 only_drops;
 };
 ABI_SIZE(struct lb_trace_filter, 44);
+
+/* lb_trace_counts: per-CPU array of one element, new with each trace. */
+struct lb_trace_count {
+	__u64 seen;    /* packets that came in */
+	__u64 matched; /* of these, what the filter lets through, before sampling */
+	__u64 sent;    /* events in the ring buffer */
+	__u64 lost;    /* events it did not take */
+};
+ABI_SIZE(struct lb_trace_count, 32);
 
 #endif

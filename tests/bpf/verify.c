@@ -58,6 +58,11 @@ static void without_destination_nat(struct lb_bpf *bpf)
 	bpf->rodata->lb_const_nat_destination = false;
 }
 
+static void traced(struct lb_bpf *bpf)
+{
+	bpf->rodata->lb_const_trace = true;
+}
+
 static void smallest(struct lb_bpf *bpf)
 {
 	without_ipv6(bpf);
@@ -70,7 +75,7 @@ static const struct specialisation {
 	void (*apply)(struct lb_bpf *bpf);
 	const char *absent[4]; /* maps that the loaded program must not touch */
 } specialisations[] = {
-	{ "lb-everything", everything, { NULL } },
+	{ "lb-everything", everything, { "lb_trace", "lb_trace_filter", "lb_trace_counts", "lb_trace_note" } },
 	{ "lb-no-ipv4", without_ipv4, { "lb_conns4" } },
 	{ "lb-no-ipv6", without_ipv6, { "lb_conns6" } },
 	{ "lb-no-udp", without_udp, { NULL } },

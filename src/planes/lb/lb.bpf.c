@@ -5,6 +5,7 @@
 #include "lb_icmp.bpf.h"
 #include "lb_new.bpf.h"
 #include "lb_reset.bpf.h"
+#include "lb_trace.bpf.h"
 
 /* Lets the packet's entry notice what the control plane changed: is its backend still there, and
  * where?  Returns a flow_verdict (FLOW_NEW: both halves are gone), or the packet's verdict. */
@@ -349,18 +350,30 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 	return forward_ipv6(ctx, p, conn);
 }
 
+static __always_inline int balance(struct xdp_md *ctx, __be16 type, struct packet *p)
+{
+	if (lb_const_ipv4 && type == bpf_htons(ETH_P_IP))
+		return balance_ipv4(ctx, p);
+	if (lb_const_ipv6 && type == bpf_htons(ETH_P_IPV6))
+		return balance_ipv6(ctx, p);
+	return pass(ctx, LB_NOT_IP);
+}
+
 SEC("xdp")
 int lb_main(struct xdp_md *ctx)
 {
 	struct packet p = {}; /* copied whole by the slow path */
 	__be16 type;
+	int verdict;
 
+	if (lb_const_trace)
+		lb_trace_begin(ctx);
 	type = parse_ethernet(frame_start(ctx), frame_end(ctx), &p);
-	if (lb_const_ipv4 && type == bpf_htons(ETH_P_IP))
-		return balance_ipv4(ctx, &p);
-	if (lb_const_ipv6 && type == bpf_htons(ETH_P_IPV6))
-		return balance_ipv6(ctx, &p);
-	return pass(ctx, LB_NOT_IP);
+	verdict = balance(ctx, type, &p);
+	if (!lb_const_trace)
+		return verdict;
+	note_packet(&p, type);
+	return lb_trace_end(ctx, verdict);
 }
 
 char _license[] SEC("license") = "GPL";
