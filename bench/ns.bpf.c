@@ -7,6 +7,7 @@
  * cache, as a driver's have. */
 #include "planes/lb/lb_flow.bpf.h"
 #include "planes/lb/lb_hop.bpf.h"
+#include "planes/lb/lb_icmp.bpf.h"
 #include "planes/lb/lb_new.bpf.h"
 #include "planes/lb/lb_reset.bpf.h"
 

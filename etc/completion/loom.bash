@@ -17,17 +17,23 @@ _loom_words() {
 	local common='--instance --socket --url --token-file --json --help --version'
 
 	case "$1" in
-	'') echo "status services backends conns stats reload config doctor decap help $common" ;;
-	status | services | stats) echo "--watch $common" ;;
+	'') echo "status services backends health conns stats reload config doctor decap irq help $common" ;;
+	status | services | health | stats) echo "--watch $common" ;;
 	backends) echo "add rm weight drain undrain --watch $common" ;;
 	'backends add') echo "--weight --id --service $common" ;;
+	'backends drain') echo "--deadline $common" ;;
 	'backends rm') echo "--deadline --force --wait $common" ;;
 	conns) echo "--client --backend --state --limit --all --watch $common" ;;
 	reload) echo "--reset $common" ;;
 	doctor) echo "--config $common" ;;
 	decap) echo "--iface --vip --mode --gue-port --pin-path --check --show --detach $common" ;;
-	help) echo 'status services backends conns stats reload config doctor decap' ;;
+	irq) echo 'plan apply show' ;;
+	'irq plan') echo "--iface --cpus --numa --root $common" ;;
+	'irq apply') echo "--iface --cpus --numa --force --root $common" ;;
+	'irq show') echo "--iface --root --watch $common" ;;
+	help) echo 'status services backends health conns stats reload config doctor decap irq' ;;
 	'help backends') echo 'add rm weight drain undrain' ;;
+	'help irq') echo 'plan apply show' ;;
 	*) echo "$common" ;;
 	esac
 }
@@ -51,12 +57,12 @@ _loom() {
 			[ $((i + 1)) -lt "$cword" ] && _loom_command+=("$word" "${words[i + 1]}")
 			((i++))
 			;;
-		--weight | --id | --service | --deadline | --client | --backend | --state | --limit | --config | -c | --iface | --vip | --mode | --gue-port | --pin-path) ((i++)) ;;
+		--weight | --id | --service | --deadline | --client | --backend | --state | --limit | --config | -c | --iface | --vip | --mode | --gue-port | --pin-path | -i | --cpus | --root) ((i++)) ;;
 		-*) ;;
 		*)
 			case "$verb" in
 			'') verb=$word ;;
-			backends | help)
+			backends | irq | help)
 				if [ "$operands" = 0 ]; then verb="$verb $word"; else ((operands++)); fi
 				;;
 			*) ((operands++)) ;;
@@ -78,6 +84,14 @@ _loom() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
+	--iface | -i)
+		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/class/net)" -- "$cur")
+		return
+		;;
+	--root)
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		return
+		;;
 	--backend)
 		mapfile -t COMPREPLY < <(compgen -W "$(_loom_ids)" -- "$cur")
 		return
@@ -90,7 +104,7 @@ _loom() {
 		mapfile -t COMPREPLY < <(compgen -W 'udp syn_sent syn_recv established fin_wait time_wait closed' -- "$cur")
 		return
 		;;
-	--instance | --url | --weight | --id | --deadline | --client | --limit | --vip | --gue-port) return ;;
+	--instance | --url | --weight | --id | --deadline | --client | --limit | --vip | --gue-port | --cpus) return ;;
 	esac
 
 	case "$verb" in

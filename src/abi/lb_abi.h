@@ -13,14 +13,15 @@
 
 #define LB_ABI_VERSION 2
 
-#define LB_MAX_SERVICES	  4096 /* rows of lb_tables: a service takes one per address family */
-#define LB_MAX_SOURCES	  256
-#define LB_MAX_INTERFACES 16
-#define LB_MAX_LINKS	  256
-#define LB_MAX_FILTERS	  131072
+#define LB_MAX_SERVICES	    4096 /* rows of lb_tables: a service takes one per address family */
+#define LB_SPREAD_SLOTS	    4096 /* rows of lb_cpu_slots */
+#define LB_MAX_SOURCES	    256
+#define LB_MAX_INTERFACES   16
+#define LB_MAX_LINKS	    256
+#define LB_MAX_FILTERS	    131072
 #define LB_MAX_SERVICE_KEYS 1048576
-#define LB_PORT_WORDS	  1024 /* 65,536 bits */
-#define LB_SLOT_EMPTY	  0    /* in a slot table; row 0 of lb_backends is never used */
+#define LB_PORT_WORDS	    1024 /* 65,536 bits */
+#define LB_SLOT_EMPTY	    0	 /* in a slot table; row 0 of lb_backends is never used */
 
 /* Index of a protocol in the port sets. */
 enum lb_proto {

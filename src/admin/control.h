@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "config/config.h"
+#include "health/health.h"
 #include "model/model.h"
 #include "planes/lb/lb_stats.h"
 
@@ -31,6 +32,7 @@ struct backend_patch {
 	uint32_t weight;
 	bool has_state; /* ACTIVE or DRAINING */
 	enum backend_state state;
+	uint64_t deadline_s; /* DRAINING: cut what is left then; 0: never */
 };
 
 struct backend_removal {
@@ -68,6 +70,11 @@ struct control {
 	int (*connections)(void *ctx, const struct lb_connection_filter *filter,
 			   struct lb_cursor *cursor, struct lb_connection *connections,
 			   size_t room);
+
+	/* NULL as long as nothing is checked.  False: the backend is not. */
+	bool (*health)(void *ctx, const char *service, const struct backend *backend,
+		       struct health_state *ret);
+	void (*health_totals)(void *ctx, struct health_totals *ret);
 };
 
 #endif

@@ -163,30 +163,36 @@ static uint64_t unit_seconds(char unit)
 	}
 }
 
-int query_duration_s(const struct query *query, const char *name, uint64_t *ret,
-		     struct reply *reply)
+int query_duration_text(const char *text, uint64_t *ret_s)
 {
-	const char *text = query_get(query, name);
-	size_t len = text ? strlen(text) : 0;
+	size_t len = strlen(text);
 	char digits[11];
 	uint32_t number;
 	uint64_t seconds = 0;
 
-	if (!text)
-		return 0;
 	if (len >= 2 && len <= sizeof(digits)) {
 		memcpy(digits, text, len - 1);
 		digits[len - 1] = '\0';
 		if (query_number(digits, &number) == 0)
 			seconds = number * unit_seconds(text[len - 1]);
 	}
-	if (seconds < 1 || seconds > 24 * 3600ull) {
+	if (seconds < 1 || seconds > 24 * 3600ull)
+		return -EINVAL;
+	*ret_s = seconds;
+	return 0;
+}
+
+int query_duration_s(const struct query *query, const char *name, uint64_t *ret,
+		     struct reply *reply)
+{
+	const char *text = query_get(query, name);
+
+	if (text && query_duration_text(text, ret) < 0) {
 		reply_error(
 			reply, REPLY_BAD_REQUEST, name,
 			"cannot use %s=%s: it is no duration from 1s to 24h; write 30s, 5m or 1h",
 			name, text);
 		return -EINVAL;
 	}
-	*ret = seconds;
 	return 0;
 }

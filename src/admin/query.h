@@ -39,6 +39,9 @@ int query_bool(const struct query *query, const char *name, bool *ret, struct re
 int query_duration_s(const struct query *query, const char *name, uint64_t *ret,
 		     struct reply *reply);
 
+/* The same text outside of a query.  Returns 0 or -EINVAL. */
+int query_duration_text(const char *text, uint64_t *ret_s);
+
 /* A decimal number without sign or leading zeros.  Returns 0 or -EINVAL. */
 int query_number(const char *text, uint32_t *ret);
 

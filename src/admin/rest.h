@@ -19,6 +19,11 @@ void rest_services(struct call *call);
 /* A SERVICE; NULL if out of memory. */
 json_t *rest_service_json(const struct service *service);
 
+/* What health checks say: GET /ebpf/health, and a backend's part in other answers. */
+void rest_ebpf_health(struct call *call);
+json_t *rest_health_json(const struct control *control, const char *service,
+			 const struct backend *backend);
+
 void rest_backends(struct call *call);
 void rest_backends_stats(struct call *call);
 /* Answers with a BACKEND after a change.  The change stands: that the data path cannot be read now

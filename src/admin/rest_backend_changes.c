@@ -91,38 +91,69 @@ void rest_backend_add(struct call *call)
 		rest_answer_backend(call, 201, backend, service->name);
 }
 
+/* "deadline" goes with the state it ends. */
+static int patch_deadline(struct call *call, const struct json_in *deadline,
+			  struct backend_patch *ret)
+{
+	if (!deadline->given)
+		return 0;
+	if (!ret->has_state || ret->state != BACKEND_DRAINING) {
+		reply_error(call->reply, REPLY_BAD_REQUEST, "deadline",
+			    "cannot use a deadline here: it is for draining backends; give it with "
+			    "\"state\": \"draining\"");
+		return -EINVAL;
+	}
+	if (query_duration_text(deadline->string, &ret->deadline_s) == 0)
+		return 0;
+	reply_error(
+		call->reply, REPLY_INVALID_VALUE, "deadline",
+		"cannot use deadline \"%.32s\": it is no duration from 1s to 24h; write 30s, 5m "
+		"or 1h",
+		deadline->string);
+	return -EINVAL;
+}
+
+static int patch_state(struct call *call, const struct json_in *state, struct backend_patch *ret)
+{
+	ret->has_state = state->given;
+	ret->state = BACKEND_ACTIVE;
+	if (!state->given || strcmp(state->string, "active") == 0)
+		return 0;
+	ret->state = BACKEND_DRAINING;
+	if (strcmp(state->string, "draining") == 0)
+		return 0;
+	reply_error(call->reply, REPLY_INVALID_VALUE, "state",
+		    "cannot use state \"%.32s\": a backend cannot be put into it; give active or "
+		    "draining",
+		    state->string);
+	return -EINVAL;
+}
+
 static int patch_read(struct call *call, struct backend_patch *ret)
 {
-	enum { WEIGHT, STATE };
+	enum { WEIGHT, STATE, DEADLINE };
 	struct json_in in[] = {
 		[WEIGHT] = { "weight", JSON_IN_INTEGER, 0, BACKEND_MAX_WEIGHT },
 		[STATE] = { "state", JSON_IN_STRING },
+		[DEADLINE] = { "deadline", JSON_IN_STRING },
 		{ NULL },
 	};
 	const struct request *request = call->request;
 	json_t *root;
-	int r = -EINVAL;
+	int r;
 
 	if (json_in_read(request->body, request->body_len, in, &root, call->reply) < 0)
 		return -EINVAL;
 	ret->has_weight = in[WEIGHT].given;
 	ret->weight = (uint32_t)in[WEIGHT].integer;
-	ret->has_state = in[STATE].given;
-	ret->state = BACKEND_ACTIVE;
-	if (!in[WEIGHT].given && !in[STATE].given) {
+	r = patch_state(call, &in[STATE], ret);
+	if (r == 0)
+		r = patch_deadline(call, &in[DEADLINE], ret);
+	if (r == 0 && !in[WEIGHT].given && !in[STATE].given) {
 		reply_error(call->reply, REPLY_BAD_REQUEST, NULL,
 			    "cannot change the backend: the body changes nothing; give weight or "
 			    "state");
-	} else if (!in[STATE].given || strcmp(in[STATE].string, "active") == 0) {
-		r = 0;
-	} else if (strcmp(in[STATE].string, "draining") == 0) {
-		ret->state = BACKEND_DRAINING;
-		r = 0;
-	} else {
-		reply_error(call->reply, REPLY_INVALID_VALUE, "state",
-			    "cannot use state \"%.32s\": a backend cannot be put into it; give "
-			    "active or draining",
-			    in[STATE].string);
+		r = -EINVAL;
 	}
 	json_decref(root);
 	return r;

@@ -7,7 +7,8 @@
 
 /* One reading of the data path, its backends sorted by id.  All zero while there is none. */
 struct reading {
-	struct lb_snapshot *snapshot; /* owned */
+	const struct control *control; /* borrowed */
+	struct lb_snapshot *snapshot;  /* owned */
 };
 
 static int stats_compare(const void *a, const void *b)
@@ -22,6 +23,7 @@ static int reading_take(const struct control *control, struct reading *reading, 
 {
 	int r = control->snapshot(control->ctx, &reading->snapshot, err);
 
+	reading->control = control;
 	if (r < 0) {
 		reading->snapshot = NULL;
 		return r;
@@ -72,7 +74,8 @@ static json_t *deadline_json(const struct backend *backend)
 {
 	int64_t left = backend->deadline_wall_s - clock_wall_s();
 
-	if (backend->state != BACKEND_REMOVED || backend->deadline_wall_s == 0)
+	if ((backend->state != BACKEND_REMOVED && backend->state != BACKEND_DRAINING) ||
+	    backend->deadline_wall_s == 0)
 		return json_null();
 	return json_integer(left > 0 ? left : 0);
 }
@@ -93,20 +96,21 @@ static json_t *backend_json(const struct backend *backend, const char *service,
 	const struct lb_backend_stats *stats = reading_of(reading, backend->id);
 	char address[ADDR_TEXT_LEN];
 
-	return json_pack("{s:I, s:s, s:s, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:I}", "id",
+	return json_pack("{s:I, s:s, s:s, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o, s:I}", "id",
 			 (json_int_t)backend->id, "service", service, "address",
 			 addr_format(&backend->address, address), "port", (int)backend->port,
 			 "weight", (json_int_t)backend->weight, "state",
 			 backend_state_name(backend->state), "origin",
 			 backend->origin == BACKEND_FROM_API ? "api" : "config", "deadline_seconds",
-			 deadline_json(backend), "next_hop", next_hop_json(stats), "source",
-			 source_json(stats), "connections_active",
+			 deadline_json(backend), "health",
+			 rest_health_json(reading->control, service, backend), "next_hop",
+			 next_hop_json(stats), "source", source_json(stats), "connections_active",
 			 (json_int_t)(stats ? stats->connections_active : 0));
 }
 
 void rest_backends(struct call *call)
 {
-	struct reading reading = { NULL };
+	struct reading reading = { 0 };
 	struct err err = { 0 };
 	int r = reading_take(call->control, &reading, &err);
 	const struct model *model = call->control->model(call->control->ctx);
@@ -128,23 +132,27 @@ void rest_backends(struct call *call)
 	reading_done(&reading);
 }
 
-static json_t *counts_json(const struct lb_backend_stats *stats)
+static json_t *counts_json(const struct control *control, const struct lb_backend_stats *stats)
 {
 	char backend[ADDR_PORT_TEXT_LEN];
+	struct service *service = NULL;
+	const struct backend *its = model_backend(control->model(control->ctx), stats->id,
+						  &service);
 
-	return json_pack("{s:I, s:s, s:s, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I}}", "id",
+	return json_pack("{s:I, s:s, s:s, s:o, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I}}", "id",
 			 (json_int_t)stats->id, "service", stats->service, "backend",
-			 addr_port_format(&stats->address, stats->port, backend), "packets", "to",
-			 (json_int_t)stats->to_packets, "from", (json_int_t)stats->from_packets,
-			 "bytes", "to", (json_int_t)stats->to_bytes, "from",
-			 (json_int_t)stats->from_bytes, "connections", "active",
-			 (json_int_t)stats->connections_active, "total",
+			 addr_port_format(&stats->address, stats->port, backend), "health",
+			 rest_health_json(control, service ? service->name : "", its), "packets",
+			 "to", (json_int_t)stats->to_packets, "from",
+			 (json_int_t)stats->from_packets, "bytes", "to",
+			 (json_int_t)stats->to_bytes, "from", (json_int_t)stats->from_bytes,
+			 "connections", "active", (json_int_t)stats->connections_active, "total",
 			 (json_int_t)stats->connections_total);
 }
 
 void rest_backends_stats(struct call *call)
 {
-	struct reading reading = { NULL };
+	struct reading reading = { 0 };
 	struct err err = { 0 };
 	json_t *list;
 	int r = reading_take(call->control, &reading, &err);
@@ -155,7 +163,8 @@ void rest_backends_stats(struct call *call)
 	}
 	list = json_array();
 	for (size_t i = 0; i < reading.snapshot->backend_count; i++)
-		json_array_append_new(list, counts_json(&reading.snapshot->backends[i]));
+		json_array_append_new(list,
+				      counts_json(call->control, &reading.snapshot->backends[i]));
 	reply_json(call->reply, 200, json_pack("{s:o}", "backends", list));
 	reading_done(&reading);
 }
@@ -163,7 +172,7 @@ void rest_backends_stats(struct call *call)
 void rest_answer_backend(struct call *call, unsigned int status, const struct backend *backend,
 			 const char *service)
 {
-	struct reading reading = { NULL };
+	struct reading reading = { 0 };
 
 	(void)reading_take(call->control, &reading, NULL);
 	reply_json(call->reply, status, backend_json(backend, service, &reading));

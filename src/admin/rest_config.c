@@ -101,7 +101,8 @@ json_t *rest_service_json(const struct service *service)
 			 "udp_ports", ports_json(service->udp_ports, service->udp_port_count),
 			 "algorithm", algorithm_name(service->algorithm), "maglev_table_size",
 			 (json_int_t)service->table_size, "nat",
-			 service->forwarding == CONFIG_NAT_FULL ? "full" : "destination", "backends", ids);
+			 service->forwarding == CONFIG_NAT_FULL ? "full" : "destination",
+			 "backends", ids);
 }
 
 static json_t *services_json(const struct model *model)

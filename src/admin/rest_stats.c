@@ -36,11 +36,15 @@ void rest_metrics(struct call *call)
 		.last_reload_wall_s = control->last_reload_wall_s(control->ctx),
 		.model = control->model(control->ctx),
 	};
+	struct health_totals health = { 0 };
 	int r;
 
 	if (control->snapshot(control->ctx, &snapshot, NULL) < 0)
 		snapshot = NULL;
 	input.snapshot = snapshot;
+	if (control->health_totals)
+		control->health_totals(control->ctx, &health);
+	input.health = &health;
 	r = metrics_render(&input, &call->reply->body);
 	lb_snapshot_free(snapshot);
 	if (r < 0) {

@@ -36,6 +36,7 @@ static const struct route routes[] = {
 	  0,
 	  rest_connections,
 	  { "limit", "cursor", "client", "backend", "state" } },
+	{ "GET", "/ebpf/health", 0, rest_ebpf_health },
 	{ "GET", "/ebpf/backends/stats", 0, rest_backends_stats },
 	{ "GET", "/ebpf/backends", 0, rest_backends },
 	{ "POST", "/ebpf/backends", ROUTE_CHANGE | ROUTE_BODY, rest_backend_add },

@@ -150,6 +150,14 @@ static bool seen_before(struct seen *seen, const struct item *list, size_t index
 	uint64_t number = entry->value.number;
 	bool before;
 
+	if (entry->key->type == KEY_PORTS) {
+		before = false;
+		for (uint32_t port = entry->value.first; port <= entry->value.last; port++) {
+			before |= seen->ports[port / 64] >> port % 64 & 1;
+			seen->ports[port / 64] |= 1ull << port % 64;
+		}
+		return before;
+	}
 	if (entry->key->type == KEY_PORT) {
 		before = seen->ports[number / 64] >> number % 64 & 1;
 		seen->ports[number / 64] |= 1ull << number % 64;

@@ -77,6 +77,8 @@ void value_describe(const struct key *key, struct buf *out)
 		[KEY_ADDRESS] = "an IPv4 or IPv6 address, such as 10.0.1.10 or 2001:db8::1",
 		[KEY_NET] = "an address or a network, such as 10.0.1.10 or 10.0.2.0/28",
 		[KEY_PORT] = "a port from 1 to 65535",
+		[KEY_PORTS] = "a port from 1 to 65535, a range such as 8000-8010, or any",
+		[KEY_STATUS] = "an HTTP status such as 200, or a range such as 200-399",
 		[KEY_PORT_RANGE] = "a range of ports, such as 1024-32767",
 		[KEY_LISTEN] = "ADDRESS:PORT, such as 127.0.0.1:9091 or [::1]:9091, or off",
 		[KEY_INTERFACE] = "the name of a network interface, such as eth0",

@@ -171,18 +171,58 @@ static void free_secret(char *text)
 	free(text);
 }
 
+static void free_backends(struct config_backend *backends, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(backends[i].name);
+	free(backends);
+}
+
+static void free_service(struct config_service *service)
+{
+	free(service->name);
+	free(service->addresses);
+	free(service->tcp_ports);
+	free(service->udp_ports);
+	free(service->allow);
+	free(service->deny);
+	free(service->health.upstream);
+	free_backends(service->backends, service->backend_count);
+}
+
+static void free_upstream(struct config_upstream *upstream)
+{
+	free(upstream->name);
+	free(upstream->check.path);
+	free(upstream->check.host);
+	free(upstream->check.method);
+	free(upstream->check.send);
+	free(upstream->check.expect);
+	free(upstream->check.query);
+	free(upstream->check.query_type);
+	free_backends(upstream->backends, upstream->backend_count);
+}
+
 void config_free(struct config *config)
 {
 	if (!config)
 		return;
-	for (size_t i = 0; i < config->service_count; i++) {
-		free(config->services[i].name);
-		free(config->services[i].addresses);
-		free(config->services[i].tcp_ports);
-		free(config->services[i].udp_ports);
-		free(config->services[i].backends);
+	for (size_t i = 0; i < config->service_count; i++)
+		free_service(&config->services[i]);
+	for (size_t i = 0; i < config->upstream_count; i++)
+		free_upstream(&config->upstreams[i]);
+	for (size_t i = 0; i < config->ebpf.program_count; i++) {
+		free(config->ebpf.programs[i].name);
+		free(config->ebpf.programs[i].path);
+		free(config->ebpf.programs[i].section);
 	}
+	for (size_t i = 0; i < config->ebpf.route_count; i++)
+		free(config->ebpf.routes[i].ports);
 	free(config->services);
+	free(config->upstreams);
+	free(config->ebpf.programs);
+	free(config->ebpf.routes);
+	free(config->ebpf.cpu_affinity);
 	free_list(config->not_in_force, config->not_in_force_count);
 	free_list(config->ebpf.interfaces, config->ebpf.interface_count);
 	free(config->ebpf.pin_path);

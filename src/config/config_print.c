@@ -84,6 +84,16 @@ static void print_scalar(const struct key *key, struct buf *out)
 	case KEY_PORT:
 		print_numbers(1, 65535, out);
 		break;
+	case KEY_PORTS:
+		print_numbers(1, 65535, out);
+		buf_printf(out, ", ");
+		print_pattern("^([0-9]+-[0-9]+|any)$", out);
+		break;
+	case KEY_STATUS:
+		print_numbers(100, 599, out);
+		buf_printf(out, ", ");
+		print_pattern("^[1-5][0-9][0-9]-[1-5][0-9][0-9]$", out);
+		break;
 	case KEY_BYTES:
 		print_numbers(key->min, key->max, out);
 		buf_printf(out, ", ");

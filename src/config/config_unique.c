@@ -5,7 +5,7 @@
 
 #include "config_build.h"
 
-#define SERVICE_ROWS_MAX 65536 /* address, port, protocol: the data path's map of services */
+#define SERVICE_ROWS_MAX 1000000 /* address, port, protocol: the data path's map of services */
 
 /* Something that nobody else may have, and where it was said. */
 struct claim {

@@ -241,6 +241,35 @@ static int parse_port_range(const struct key *key, const char *text, struct valu
 	return 0;
 }
 
+/* One port is a range of one; any is 0. */
+static int parse_ports(const struct key *key, const char *text, struct value *ret, struct err *err)
+{
+	if (strcmp(text, "any") == 0)
+		return 0;
+	if (strchr(text, '-'))
+		return parse_port_range(key, text, ret, err);
+	if (parse_port(text, &ret->number) < 0)
+		return expected(key, err, "");
+	ret->first = ret->last = (uint16_t)ret->number;
+	return 0;
+}
+
+static int parse_status(const struct key *key, const char *text, struct value *ret, struct err *err)
+{
+	uint64_t first, last;
+	const char *end;
+	int r = parse_digits(text, &end, &first);
+
+	last = first;
+	if (r == 0 && *end == '-')
+		r = parse_digits(end + 1, &end, &last);
+	if (r < 0 || *end || first < 100 || last > 599 || first > last)
+		return expected(key, err, "");
+	ret->first = (uint16_t)first;
+	ret->last = (uint16_t)last;
+	return 0;
+}
+
 static bool is_name(const struct key *key, const char *text)
 {
 	size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-");
@@ -301,6 +330,10 @@ int value_parse(const struct key *key, const char *text, struct value *ret, stru
 		return parse_net(key, text, &ret->net, err);
 	case KEY_PORT:
 		return parse_port(text, &ret->number) < 0 ? expected(key, err, "") : 0;
+	case KEY_PORTS:
+		return parse_ports(key, text, ret, err);
+	case KEY_STATUS:
+		return parse_status(key, text, ret, err);
 	case KEY_PORT_RANGE:
 		return parse_port_range(key, text, ret, err);
 	case KEY_LISTEN:

@@ -1,33 +1,11 @@
-#include "schema.h"
+#include "schema_tables.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "config.h"
 #include "config_text.h"
-
-#define MSEC	    NSEC_PER_MSEC
-#define SEC	    NSEC_PER_SEC
-#define HOUR	    (3600 * SEC)
-#define DAY	    (24 * HOUR)
-#define KIB	    1024ull
-#define GIB	    (KIB * KIB * KIB)
-#define ENTRIES_MAX 1048576
-
-static const struct choice algorithms[] = {
-	{ "maglev", CONFIG_MAGLEV, false },
-	{ "round_robin", CONFIG_ROUND_ROBIN, true },
-	{ "weighted", CONFIG_WEIGHTED, true },
-	{ 0 },
-};
-
-static const struct choice nats[] = {
-	{ "full", CONFIG_NAT_FULL, false },
-	{ "destination", CONFIG_NAT_DESTINATION, false },
-	{ 0 },
-};
 
 static const struct choice xdp_modes[] = {
 	{ "native", CONFIG_XDP_NATIVE, false },
@@ -36,13 +14,7 @@ static const struct choice xdp_modes[] = {
 	{ 0 },
 };
 
-/* Values of keys that nothing acts on yet are their rows. */
-static const struct choice modes[] = { { "xdp", 0, false }, { "hybrid", 1, true }, { 0 } };
-static const struct choice protocols[] = { { "tcp", 0, false }, { "udp", 1, false }, { 0 } };
-static const struct choice forwardings[] = { { "nat", 0, false }, { "dsr", 1, true }, { 0 } };
-static const struct choice encaps[] = {
-	{ "ipip", 0, false }, { "gue", 1, false }, { "none", 2, false }, { 0 }
-};
+static const struct choice modes[] = { { "xdp", 0, false }, { "hybrid", 1, false }, { 0 } };
 static const struct choice conditions[] = {
 	{ "connection_limit_exceeded", 0, false },
 	{ "complex_routing", 1, false },
@@ -53,151 +25,25 @@ static const struct choice actions[] = { { "load_balance", 0, false },
 					 { "pass", 1, false },
 					 { 0 } };
 static const struct choice backend_map_types[] = { { "hash", 0, false },
-						   { "array", 1, true },
+						   { "array", 1, false },
 						   { 0 } };
 static const struct choice connection_map_types[] = {
 	{ "lru_hash", CONFIG_MAP_LRU_HASH, false },
 	{ "hash", CONFIG_MAP_HASH, false },
 	{ 0 },
 };
-static const struct choice stats_map_types[] = {
-	{ "percpu_array", 0, false },
-	{ "array", 1, false },
-	{ "percpu_hash", 2, false },
-	{ "hash", 3, false },
-	{ 0 },
-};
+static const struct choice stats_map_types[] = { { "percpu_array", 0, false }, { 0 } };
 static const struct choice log_levels[] = {
 	{ "error", LOG_LEVEL_ERROR, false },   { "warning", LOG_LEVEL_WARNING, false },
 	{ "notice", LOG_LEVEL_NOTICE, false }, { "info", LOG_LEVEL_INFO, false },
 	{ "debug", LOG_LEVEL_DEBUG, false },   { 0 },
 };
 
-static const struct key port_element = { .name = "port", .type = KEY_PORT };
 static const struct key cpu_element = { .name = "CPU", .type = KEY_NUMBER, .max = 4095 };
 static const struct key interface_element = { .name = "interface", .type = KEY_INTERFACE };
-static const struct key address_element = { .name = "address", .type = KEY_ADDRESS };
-static const struct key net_element = { .name = "address", .type = KEY_NET };
-static const struct key protocol_element = { .name = "protocol",
-					     .type = KEY_ENUM,
-					     .choices = protocols };
 static const struct key condition_element = { .name = "condition",
 					      .type = KEY_ENUM,
 					      .choices = conditions };
-
-#define PORTS(text, otherwise_text, more)                                                          \
-	{                                                                                          \
-		.name = "ports", .type = KEY_LIST, .flags = KEY_UNIQUE | (more), .min = 1,         \
-		.max = 65535, .keys = &port_element, .otherwise = (otherwise_text), .help = (text) \
-	}
-
-static const struct key backend_keys[] = {
-	{ .name = "id",
-	  .type = KEY_NUMBER,
-	  .min = 1,
-	  .max = UINT32_MAX,
-	  .otherwise = "the lowest number that is free among all services",
-	  .help = "How the admin API and the metrics name the backend." },
-	{ .name = "name",
-	  .type = KEY_TEXT,
-	  .flags = KEY_LATER,
-	  .min = 1,
-	  .max = 63,
-	  .help = "A label for people." },
-	{ .name = "address",
-	  .type = KEY_ADDRESS,
-	  .flags = KEY_REQUIRED,
-	  .help = "Where the backend answers." },
-	{ .name = "port",
-	  .type = KEY_PORT,
-	  .otherwise = "the port the client used",
-	  .help = "Where the backend listens." },
-	{ .name = "weight",
-	  .type = KEY_NUMBER,
-	  .min = 0,
-	  .max = 65535,
-	  .fallback = "100",
-	  .help = "The backend's share of new connections, relative to the others' weights; with 0 "
-		  "it gets none and keeps those it has." },
-	{ 0 },
-};
-static const struct key backend_element = { .name = "backend",
-					    .type = KEY_MAP,
-					    .keys = backend_keys };
-
-#define BACKENDS(text, more)                                                                      \
-	{                                                                                         \
-		.name = "backends", .type = KEY_LIST, .flags = KEY_APPEND | (more),               \
-		.max = ENTRIES_MAX, .keys = &backend_element, .otherwise = "none", .help = (text) \
-	}
-
-static const struct key service_keys[] = {
-	{ .name = "name",
-	  .type = KEY_NAME,
-	  .flags = KEY_REQUIRED,
-	  .min = 1,
-	  .max = 63,
-	  .help = "Unique; the implicit service of \"ebpf.backends\" is called \"default\"." },
-	{ .name = "addresses",
-	  .type = KEY_LIST,
-	  .flags = KEY_REQUIRED | KEY_UNIQUE,
-	  .min = 1,
-	  .max = 1024,
-	  .keys = &address_element,
-	  .help = "The addresses clients connect to, IPv4 and IPv6." },
-	{ .name = "protocol",
-	  .type = KEY_LIST,
-	  .flags = KEY_SINGLE | KEY_UNIQUE,
-	  .min = 1,
-	  .max = 2,
-	  .keys = &protocol_element,
-	  .fallback = "tcp",
-	  .help = "One protocol, or a list of both." },
-	PORTS("The ports clients connect to, for each protocol.", NULL, KEY_REQUIRED),
-	{ .name = "algorithm",
-	  .type = KEY_ENUM,
-	  .choices = algorithms,
-	  .otherwise = "ebpf.xdp.load_balancing.algorithm",
-	  .help = "How a new connection gets its backend." },
-	{ .name = "maglev_table_size",
-	  .type = KEY_NUMBER,
-	  .flags = KEY_PRIME,
-	  .min = 3,
-	  .max = 1048573,
-	  .unit = "slots",
-	  .otherwise = "ebpf.xdp.load_balancing.maglev_table_size",
-	  .help = "Slots in the service's Maglev table." },
-	{ .name = "mode",
-	  .type = KEY_ENUM,
-	  .choices = forwardings,
-	  .fallback = "nat",
-	  .help = "How packets reach the backends." },
-	{ .name = "nat",
-	  .type = KEY_ENUM,
-	  .choices = nats,
-	  .otherwise = "ebpf.xdp.nat",
-	  .help = "See ebpf.xdp.nat." },
-	BACKENDS("The servers behind the service.  Each has the family of one of its addresses.",
-		 0),
-	{ 0 },
-};
-static const struct key service_element = { .name = "service",
-					    .type = KEY_MAP,
-					    .keys = service_keys };
-
-static const struct key upstream_keys[] = {
-	{ .name = "name",
-	  .type = KEY_NAME,
-	  .flags = KEY_REQUIRED,
-	  .min = 1,
-	  .max = 63,
-	  .help = "Unique among the upstreams." },
-	BACKENDS("The servers behind the upstream.", 0),
-	{ 0 },
-};
-static const struct key upstream_element = { .name = "upstream",
-					     .type = KEY_MAP,
-					     .keys = upstream_keys };
 
 static const struct key program_keys[] = {
 	{ .name = "name",
@@ -224,7 +70,18 @@ static const struct key program_element = { .name = "program",
 					    .type = KEY_MAP,
 					    .keys = program_keys };
 
-static const struct key match_keys[] = { PORTS("Destination ports.", NULL, 0), { 0 } };
+static const struct key match_keys[] = {
+	PORTS("Destination ports; \"8000-8010\" is a range, any stands for all.", "any", 0),
+	{ .name = "protocol",
+	  .type = KEY_LIST,
+	  .flags = KEY_SINGLE | KEY_UNIQUE,
+	  .min = 1,
+	  .max = 2,
+	  .keys = &schema_protocol_element,
+	  .otherwise = "both",
+	  .help = "One protocol, or a list of both." },
+	{ 0 },
+};
 static const struct key route_keys[] = {
 	{ .name = "match",
 	  .type = KEY_MAP,
@@ -242,10 +99,12 @@ static const struct key route_element = { .name = "route", .type = KEY_MAP, .key
 static const struct key load_balancing_keys[] = {
 	{ .name = "algorithm",
 	  .type = KEY_ENUM,
-	  .choices = algorithms,
+	  .choices = schema_algorithms,
 	  .fallback = "maglev",
-	  .help = "How a new connection gets its backend: by consistent hashing (maglev), in turn "
-		  "(round_robin), or in turn by weight (weighted)." },
+	  .help = "How a new connection gets its backend: by consistent hashing of addresses and "
+		  "ports (maglev) or of the client's address alone (source_hash), in turn "
+		  "(round_robin), in turn by weight (weighted), or by weight and the connections "
+		  "each backend has (least_connections)." },
 	{ .name = "maglev_table_size",
 	  .type = KEY_NUMBER,
 	  .flags = KEY_PRIME,
@@ -256,34 +115,6 @@ static const struct key load_balancing_keys[] = {
 	  .help = "Slots in each service's Maglev table, a prime: about a hundred times the number "
 		  "of "
 		  "backends spreads evenly." },
-	{ 0 },
-};
-
-static const struct key affinity_keys[] = {
-	{ .name = "enabled",
-	  .type = KEY_BOOL,
-	  .fallback = "false",
-	  .help = "Does a client stay with its backend?" },
-	{ .name = "timeout",
-	  .type = KEY_DURATION,
-	  .min = SEC,
-	  .max = 30 * DAY,
-	  .fallback = "300s",
-	  .help = "How long after its last connection." },
-	{ 0 },
-};
-
-static const struct key udp_affinity_keys[] = {
-	{ .name = "enabled",
-	  .type = KEY_BOOL,
-	  .fallback = "false",
-	  .help = "Does a client stay with its backend?" },
-	{ .name = "timeout",
-	  .type = KEY_DURATION,
-	  .min = SEC,
-	  .max = 30 * DAY,
-	  .fallback = "60s",
-	  .help = "How long after its last packet." },
 	{ 0 },
 };
 
@@ -304,8 +135,7 @@ static const struct key udp_keys[] = {
 	PORTS("UDP ports of the implicit service.", "none", 0),
 	{ .name = "session_affinity",
 	  .type = KEY_MAP,
-	  .flags = KEY_LATER,
-	  .keys = udp_affinity_keys,
+	  .keys = schema_udp_affinity_keys,
 	  .help = "Sticky UDP clients." },
 	{ 0 },
 };
@@ -323,11 +153,43 @@ static const struct key dsr_keys[] = {
 	  .help = "Do backends answer clients directly?" },
 	{ .name = "encap",
 	  .type = KEY_ENUM,
-	  .choices = encaps,
+	  .choices = schema_encaps,
 	  .fallback = "ipip",
 	  .help = "How packets reach the backends: in a tunnel (ipip, gue), or rewritten on the "
 		  "same "
 		  "link only (none)." },
+	{ .name = "source",
+	  .type = KEY_LIST,
+	  .flags = KEY_SINGLE | KEY_UNIQUE,
+	  .min = 1,
+	  .max = 2,
+	  .keys = &schema_net_element,
+	  .otherwise = "172.16.0.0/16 and 100::/64",
+	  .help = "Outer source addresses of tunnels, a network of each family.  They vary with "
+		  "the "
+		  "flow, so that the backends' receive queues share the load; only the last 32 "
+		  "bits of "
+		  "IPv6 ones do." },
+	{ .name = "gue_port",
+	  .type = KEY_PORT,
+	  .fallback = "6080",
+	  .help = "The UDP port on which backends unwrap GUE." },
+	{ 0 },
+};
+
+static const struct key icmp_keys[] = {
+	{ .name = "echo",
+	  .type = KEY_BOOL,
+	  .fallback = "true",
+	  .help = "Are echo requests to service addresses answered by the program?" },
+	{ .name = "rate",
+	  .type = KEY_NUMBER,
+	  .min = 1,
+	  .max = 1000000,
+	  .unit = "a second and CPU",
+	  .fallback = "1000",
+	  .help = "How many packets that are too big for the way on are answered with an ICMP "
+		  "error." },
 	{ 0 },
 };
 
@@ -337,7 +199,7 @@ static const struct key snat_keys[] = {
 	  .flags = KEY_UNIQUE,
 	  .min = 1,
 	  .max = 256,
-	  .keys = &net_element,
+	  .keys = &schema_net_element,
 	  .otherwise = "the address the route to the backend prefers",
 	  .help = "Source addresses of full NAT.  A network stands for all of its addresses; "
 		  "256 addresses altogether." },
@@ -375,7 +237,7 @@ static const struct key xdp_keys[] = {
 	  .help = "May generic take the place of native where the driver has no native mode?" },
 	{ .name = "nat",
 	  .type = KEY_ENUM,
-	  .choices = nats,
+	  .choices = schema_nats,
 	  .fallback = "full",
 	  .help = "What is rewritten.  full: source and destination; works with any backend.  "
 		  "destination: the client's address is kept, and the backend routes its answers "
@@ -397,7 +259,7 @@ static const struct key xdp_keys[] = {
 	  .type = KEY_LIST,
 	  .flags = KEY_UNIQUE,
 	  .max = 65535,
-	  .keys = &port_element,
+	  .keys = &schema_port_element,
 	  .otherwise = "none",
 	  .help = "Ports that always go to this host's own sockets." },
 	{ .name = "batch_size",
@@ -415,41 +277,55 @@ static const struct key xdp_keys[] = {
 	  .unit = "bytes",
 	  .fallback = "16384",
 	  .help = "Size of the buffer in which the program reports events." },
+	{ .name = "icmp", .type = KEY_MAP, .keys = icmp_keys, .help = "ICMP." },
+	{ .name = "mss_clamp",
+	  .type = KEY_BOOL,
+	  .fallback = "false",
+	  .help = "Is the maximum segment size in SYNs lowered to what the way to the backend and "
+		  "back "
+		  "carries?" },
+	{ .name = "mss_max",
+	  .type = KEY_NUMBER,
+	  .min = 536,
+	  .max = 65495,
+	  .unit = "bytes",
+	  .otherwise = "what the MTUs allow",
+	  .help = "With mss_clamp: at most so much." },
+	{ .name = "limits",
+	  .type = KEY_MAP,
+	  .keys = schema_limits_keys,
+	  .help = "Limits of the implicit service, and of others that set none." },
 	{ .name = "connection_affinity",
 	  .type = KEY_MAP,
-	  .flags = KEY_LATER,
-	  .keys = affinity_keys,
+	  .keys = schema_affinity_keys,
 	  .help = "Sticky clients." },
-	{ .name = "dsr",
-	  .type = KEY_MAP,
-	  .flags = KEY_LATER,
-	  .keys = dsr_keys,
-	  .help = "Direct server return." },
+	{ .name = "dsr", .type = KEY_MAP, .keys = dsr_keys, .help = "Direct server return." },
 	{ .name = "fallback",
 	  .type = KEY_LIST,
-	  .flags = KEY_LATER | KEY_UNIQUE,
+	  .flags = KEY_UNIQUE,
 	  .max = 16,
 	  .keys = &condition_element,
 	  .otherwise = "none",
 	  .help = "Conditions under which packets go to user space." },
 	{ .name = "routes",
 	  .type = KEY_LIST,
-	  .flags = KEY_LATER,
 	  .max = 1024,
 	  .keys = &route_element,
 	  .otherwise = "none",
 	  .help = "For mode: hybrid: what is balanced by the program." },
 	{ .name = "cpu_affinity",
 	  .type = KEY_LIST,
-	  .flags = KEY_LATER | KEY_UNIQUE | KEY_OR_ALL,
+	  .flags = KEY_UNIQUE | KEY_OR_ALL,
 	  .min = 1,
 	  .max = 4096,
 	  .keys = &cpu_element,
 	  .fallback = "all",
-	  .help = "CPUs that process packets." },
+	  .help = "CPUs that process packets.  An interface without a queue of its own for each of "
+		  "them, or without interrupts, hands every flow to one of them (Linux 5.9); 'loom "
+		  "irq' assigns the queues of others." },
 	{ .name = "programs",
 	  .type = KEY_LIST,
-	  .flags = KEY_LATER | KEY_APPEND,
+	  .flags = KEY_APPEND,
 	  .max = 64,
 	  .keys = &program_element,
 	  .otherwise = "the program built into loomd",
@@ -497,7 +373,9 @@ static const struct key conntrack_keys[] = {
 	{ .name = "enabled",
 	  .type = KEY_BOOL,
 	  .fallback = "true",
-	  .help = "Must be true: NAT needs the connection table." },
+	  .help = "May be false where every service is DSR: packets are then balanced by their "
+		  "hash "
+		  "alone.  NAT needs the connection table." },
 	{ .name = "max_entries",
 	  .type = KEY_NUMBER,
 	  .min = 1,
@@ -539,7 +417,7 @@ static const struct key backends_map_keys[] = {
 	  .type = KEY_ENUM,
 	  .choices = backend_map_types,
 	  .fallback = "hash",
-	  .help = "How the map is organised; the program knows best." },
+	  .help = "Rows are numbered, so the map is an array in either case." },
 	{ 0 },
 };
 
@@ -564,11 +442,11 @@ static const struct key connections_map_keys[] = {
 static const struct key stats_map_keys[] = {
 	{ .name = "max_entries",
 	  .type = KEY_NUMBER,
-	  .min = 1,
+	  .min = 64,
 	  .max = ENTRIES_MAX,
 	  .unit = "counters",
 	  .fallback = "256",
-	  .help = "How many counters the map holds." },
+	  .help = "How many counters there may be; the program needs fewer than 64." },
 	{ .name = "type",
 	  .type = KEY_ENUM,
 	  .choices = stats_map_types,
@@ -577,17 +455,58 @@ static const struct key stats_map_keys[] = {
 	{ 0 },
 };
 
+static const struct key affinity_map_keys[] = {
+	{ .name = "max_entries",
+	  .type = KEY_NUMBER,
+	  .min = 1,
+	  .max = CONNECTIONS_MAX,
+	  .unit = "clients",
+	  .fallback = "131072",
+	  .help = "How many are remembered.  The least recently used is forgotten." },
+	{ 0 },
+};
+
+static const struct key fragments_map_keys[] = {
+	{ .name = "max_entries",
+	  .type = KEY_NUMBER,
+	  .min = 1,
+	  .max = CONNECTIONS_MAX,
+	  .unit = "datagrams",
+	  .fallback = "16384",
+	  .help = "How many are followed.  The least recently used is forgotten." },
+	{ 0 },
+};
+
+static const struct key sources_map_keys[] = {
+	{ .name = "max_entries",
+	  .type = KEY_NUMBER,
+	  .min = 1,
+	  .max = CONNECTIONS_MAX,
+	  .unit = "clients",
+	  .fallback = "65536",
+	  .help = "How many are counted.  The least recently used is forgotten." },
+	{ 0 },
+};
+
 static const struct key maps_keys[] = {
 	{ .name = "backends", .type = KEY_MAP, .keys = backends_map_keys, .help = "Backends." },
+	{ .name = "affinity",
+	  .type = KEY_MAP,
+	  .keys = affinity_map_keys,
+	  .help = "Where clients were before: connection_affinity." },
+	{ .name = "fragments",
+	  .type = KEY_MAP,
+	  .keys = fragments_map_keys,
+	  .help = "Datagrams whose fragments are under way." },
+	{ .name = "sources",
+	  .type = KEY_MAP,
+	  .keys = sources_map_keys,
+	  .help = "Clients whose rate is known: limits." },
 	{ .name = "connections",
 	  .type = KEY_MAP,
 	  .keys = connections_map_keys,
 	  .help = "Connections." },
-	{ .name = "stats",
-	  .type = KEY_MAP,
-	  .flags = KEY_LATER,
-	  .keys = stats_map_keys,
-	  .help = "Counters." },
+	{ .name = "stats", .type = KEY_MAP, .keys = stats_map_keys, .help = "Counters." },
 	{ 0 },
 };
 
@@ -596,11 +515,7 @@ static const struct key health_keys[] = {
 	  .type = KEY_BOOL,
 	  .fallback = "false",
 	  .help = "Do unhealthy backends get no new connections?" },
-	{ .name = "upstream",
-	  .type = KEY_NAME,
-	  .min = 1,
-	  .max = 63,
-	  .help = "The upstream whose health checks decide." },
+	HEALTH_POLICY("none: health is not looked at", "keep", "60s", "1", "0s", NULL),
 	{ 0 },
 };
 
@@ -651,7 +566,6 @@ static const struct key ebpf_keys[] = {
 		 0),
 	{ .name = "health_integration",
 	  .type = KEY_MAP,
-	  .flags = KEY_LATER,
 	  .keys = health_keys,
 	  .help = "Health checks." },
 	{ 0 },
@@ -740,14 +654,14 @@ static const struct key root_keys[] = {
 	  .type = KEY_LIST,
 	  .flags = KEY_APPEND,
 	  .max = 2000,
-	  .keys = &service_element,
+	  .keys = &schema_service_element,
 	  .otherwise = "none",
 	  .help = "Services with addresses of their own." },
 	{ .name = "upstreams",
 	  .type = KEY_LIST,
-	  .flags = KEY_APPEND | KEY_LATER,
+	  .flags = KEY_APPEND,
 	  .max = 2000,
-	  .keys = &upstream_element,
+	  .keys = &schema_upstream_element,
 	  .otherwise = "none",
 	  .help = "Groups of servers that are checked for health." },
 	{ 0 },

@@ -21,7 +21,9 @@ enum key_type {
 	KEY_ADDRESS, /* unicast */
 	KEY_NET,     /* a unicast address or CIDR */
 	KEY_PORT,
+	KEY_PORTS, /* a port, a range of ports, or any */
 	KEY_PORT_RANGE,
+	KEY_STATUS,    /* an HTTP status or a range of them */
 	KEY_LISTEN,    /* ADDRESS:PORT or "off" */
 	KEY_NAME,      /* [a-z0-9_-] */
 	KEY_INTERFACE, /* a network interface's name */

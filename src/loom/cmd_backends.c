@@ -104,6 +104,13 @@ static void add_state(struct table *table, struct reply *reply, const json_t *ba
 		table_cell(table, colour, "%s, %s left", state, human_seconds(deadline, text));
 }
 
+static void add_health(struct table *table, struct reply *reply, const json_t *backend)
+{
+	const char *health = reply_text(reply, backend, "health.state");
+
+	table_cell(table, strcmp(health, "unhealthy") == 0 ? TERM_BAD : TERM_PLAIN, "%s", health);
+}
+
 static void add_row(struct table *table, struct reply *reply, const json_t *backend,
 		    const json_t *counts, const struct backends_state *before, uint64_t elapsed_ns)
 {
@@ -126,6 +133,7 @@ static void add_row(struct table *table, struct reply *reply, const json_t *back
 	table_cell(table, colour, "%s", target.data ? target.data : "");
 	table_cell(table, colour, "%" PRIu64, reply_count(reply, backend, "weight"));
 	add_state(table, reply, backend, colour);
+	add_health(table, reply, backend);
 	add_hop(table, reply, backend, colour);
 	table_cell(table, TERM_PLAIN, "%s",
 		   human_si((double)reply_count(reply, backend, "connections_active"), "", text));
@@ -143,13 +151,22 @@ static int print(struct session *session, const json_t *answer, json_t *counts,
 		 struct backends_state *before, FILE *out, struct err *err)
 {
 	static const struct table_column columns[] = {
-		{ "ID", true },		  { "SERVICE" },	{ "BACKEND" },
-		{ "WEIGHT", true },	  { "STATE" },		{ "NEXT HOP" },
-		{ "ACTIVE", true },	  { "CONNS", true },	{ "PACKETS TO", true },
-		{ "PACKETS FROM", true }, { "BYTES TO", true }, { "BYTES FROM", true },
+		{ "ID", true },
+		{ "SERVICE" },
+		{ "BACKEND" },
+		{ "WEIGHT", true },
+		{ "STATE" },
+		{ "HEALTH" },
+		{ "NEXT HOP" },
+		{ "ACTIVE", true },
+		{ "CONNS", true },
+		{ "PACKETS TO", true },
+		{ "PACKETS FROM", true },
+		{ "BYTES TO", true },
+		{ "BYTES FROM", true },
 	};
 	struct reply reply = { "GET " BACKENDS_PATH, err };
-	struct table *table = session_table(session, columns, 12);
+	struct table *table = session_table(session, columns, 13);
 	uint64_t now_ns = clock_now_ns();
 	uint64_t elapsed_ns = before->at_ns ? now_ns - before->at_ns : 0;
 	const json_t *backend;

@@ -72,20 +72,19 @@ static int change(struct session *session, const char *method, const char *path,
 	return r < 0 ? session_fail(session, &err) : SESSION_OK;
 }
 
-/* PATCHes one member of the backend whose id is text; value is taken over. */
-static int patch(struct session *session, const char *verb, const char *id_text, const char *member,
-		 json_t *value)
+/* PATCHes the backend whose id is text with body, which is taken over. */
+static int patch(struct session *session, const char *verb, const char *id_text, json_t *body)
 {
 	struct err err = { 0 };
 	char path[64];
 	uint32_t id;
 
 	if (backend_parse_id(id_text, &id, &err) < 0) {
-		json_decref(value);
+		json_decref(body);
 		return session_usage(verb, &err);
 	}
 	snprintf(path, sizeof(path), "/ebpf/backends/%" PRIu32, id);
-	return change(session, "PATCH", path, json_pack("{s:o}", member, value));
+	return change(session, "PATCH", path, body);
 }
 
 static int add(struct session *session, const void *ctx, char **operands, size_t count)
@@ -123,18 +122,32 @@ static int weight(struct session *session, const void *options, char **operands,
 
 	if (args_number("a weight", operands[1], 0, 65535, &value, &err) < 0)
 		return session_usage("backends weight", &err);
-	return patch(session, "backends weight", operands[0], "weight",
-		     json_integer((json_int_t)value));
+	return patch(session, "backends weight", operands[0],
+		     json_pack("{s:I}", "weight", (json_int_t)value));
 }
 
-static int drain(struct session *session, const void *options, char **operands, size_t count)
+struct drain_options {
+	const char *deadline;
+};
+
+static const struct args_option drain_options[] = {
+	{ "deadline", 0, ARGS_TEXT, offsetof(struct drain_options, deadline), "TIME",
+	  "cut what is left then, as 30s or 5m (default: never)" },
+	{ 0 },
+};
+
+static int drain(struct session *session, const void *ctx, char **operands, size_t count)
 {
-	return patch(session, "backends drain", operands[0], "state", json_string("draining"));
+	const struct drain_options *options = ctx;
+
+	return patch(session, "backends drain", operands[0],
+		     json_pack("{s:s, s:s*}", "state", "draining", "deadline", options->deadline));
 }
 
 static int undrain(struct session *session, const void *options, char **operands, size_t count)
 {
-	return patch(session, "backends undrain", operands[0], "state", json_string("active"));
+	return patch(session, "backends undrain", operands[0],
+		     json_pack("{s:s}", "state", "active"));
 }
 
 const struct verb cmd_backends_add = {
@@ -164,6 +177,8 @@ const struct verb cmd_backends_drain = {
 	.name = "backends drain",
 	.operands = "ID",
 	.summary = "Give a backend no new connections, and keep it",
+	.options = drain_options,
+	.options_size = sizeof(struct drain_options),
 	.operands_min = 1,
 	.operands_max = 1,
 	.run = drain,

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "doctor.h"
+#include "sys/cpus.h"
 
 /* A page less headroom, frame and the kernel's own share, as most drivers have it. */
 #define MTU_NATIVE 3498u
@@ -209,6 +210,26 @@ static void check_program(struct doctor *doctor, const struct doctor_link *link)
 	}
 }
 
+static void check_cpus(struct doctor *doctor)
+{
+	const struct config_ebpf *ebpf = &doctor->config->ebpf;
+	struct cpus wanted = { 0 };
+	struct cpus online;
+	struct err err = { 0 };
+
+	for (size_t i = 0; i < ebpf->cpu_affinity_count; i++)
+		cpus_add(&wanted, ebpf->cpu_affinity[i]);
+	if (!ebpf->cpu_affinity_count || cpus_online(&online, "", &err) < 0)
+		return;
+	if (cpus_check_online(&wanted, &online, &err) < 0) {
+		doctor_find(doctor, DOCTOR_PROBLEM, "CPUs", "%s", err.text);
+		doctor_remedy(doctor, "correct ebpf.xdp.cpu_affinity");
+		return;
+	}
+	doctor_find(doctor, DOCTOR_OK, "CPUs", "the %u of ebpf.xdp.cpu_affinity are online",
+		    cpus_count(&wanted));
+}
+
 static void check_queues(struct doctor *doctor, const struct doctor_link *link)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -218,6 +239,14 @@ static void check_queues(struct doctor *doctor, const struct doctor_link *link)
 		queues = link->link.rx_queues;
 	if (!queues || cpus < 1)
 		return;
+	if (doctor->config->ebpf.cpu_affinity_count > queues) {
+		doctor_find(doctor, DOCTOR_OK, link->name,
+			    "%u receive queue%s, from which ebpf.xdp.cpu_affinity spreads packets "
+			    "over %zu CPUs",
+			    queues, queues == 1 ? "" : "s",
+			    doctor->config->ebpf.cpu_affinity_count);
+		return;
+	}
 	if (queues >= (uint32_t)cpus) {
 		doctor_find(doctor, DOCTOR_OK, link->name, "%u receive queue%s for %ld CPU%s",
 			    queues, queues == 1 ? "" : "s", cpus, cpus == 1 ? "" : "s");
@@ -236,6 +265,7 @@ static void check_queues(struct doctor *doctor, const struct doctor_link *link)
 
 const struct doctor_check doctor_link_checks[] = {
 	{ "interface", true, check_exists, NULL },
+	{ "cpus", true, check_cpus, NULL },
 	{ "up", true, NULL, check_up },
 	{ "mode", true, NULL, check_mode },
 	{ "mtu", true, NULL, check_mtu },

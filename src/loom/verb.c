@@ -6,10 +6,26 @@
 #include <string.h>
 
 const struct verb *const verb_all[] = {
-	&cmd_status,	  &cmd_services,	&cmd_backends,	     &cmd_backends_add,
-	&cmd_backends_rm, &cmd_backends_weight, &cmd_backends_drain, &cmd_backends_undrain,
-	&cmd_conns,	  &cmd_stats,		&cmd_reload,	     &cmd_config,
-	&cmd_doctor,	  &cmd_decap,		&cmd_help,	     NULL,
+	&cmd_status,
+	&cmd_services,
+	&cmd_backends,
+	&cmd_backends_add,
+	&cmd_backends_rm,
+	&cmd_backends_weight,
+	&cmd_backends_drain,
+	&cmd_backends_undrain,
+	&cmd_health,
+	&cmd_conns,
+	&cmd_stats,
+	&cmd_reload,
+	&cmd_config,
+	&cmd_doctor,
+	&cmd_decap,
+	&cmd_irq_plan,
+	&cmd_irq_apply,
+	&cmd_irq_show,
+	&cmd_help,
+	NULL,
 };
 
 #define COMMON(member) offsetof(struct session_options, member)

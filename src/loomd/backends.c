@@ -103,8 +103,12 @@ int backends_patch(struct model *model, uint32_t id, const struct backend_patch 
 			id);
 	if (patch->has_weight)
 		backend->weight = patch->weight;
-	if (patch->has_state)
+	if (patch->has_state) {
 		backend->state = patch->state;
+		backend->deadline_wall_s = patch->deadline_s
+						   ? clock_wall_s() + (int64_t)patch->deadline_s
+						   : 0;
+	}
 	return 0;
 }
 
@@ -124,6 +128,19 @@ int backends_remove(struct model *model, uint32_t id, const struct backend_remov
 	return 0;
 }
 
+static bool expire(struct backend *backend, int64_t now_wall_s)
+{
+	bool passed = backend->deadline_wall_s && backend->deadline_wall_s <= now_wall_s;
+	bool drained = passed && backend->state == BACKEND_DRAINING;
+	bool changed = drained != backend->drained;
+
+	backend->drained = drained;
+	if (!passed || backend->state != BACKEND_REMOVED)
+		return changed;
+	backend->state = BACKEND_RESET;
+	return true;
+}
+
 bool backends_expire(struct model *model, int64_t now_wall_s)
 {
 	bool any = false;
@@ -132,11 +149,24 @@ bool backends_expire(struct model *model, int64_t now_wall_s)
 		for (size_t i = 0; i < model->services[s].backend_count; i++) {
 			struct backend *backend = &model->services[s].backends[i];
 
-			if (backend->state != BACKEND_REMOVED || !backend->deadline_wall_s ||
-			    backend->deadline_wall_s > now_wall_s)
-				continue;
-			backend->state = BACKEND_RESET;
-			any = true;
+			any |= expire(backend, now_wall_s);
 		}
 	return any;
+}
+
+int64_t backends_next_deadline(const struct model *model)
+{
+	int64_t first = 0;
+
+	for (size_t s = 0; s < model->service_count; s++)
+		for (size_t i = 0; i < model->services[s].backend_count; i++) {
+			const struct backend *backend = &model->services[s].backends[i];
+			bool waits = backend->state == BACKEND_REMOVED ||
+				     (backend->state == BACKEND_DRAINING && !backend->drained);
+
+			if (waits && backend->deadline_wall_s &&
+			    (!first || backend->deadline_wall_s < first))
+				first = backend->deadline_wall_s;
+		}
+	return first;
 }

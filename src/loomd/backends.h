@@ -14,7 +14,10 @@ int backends_patch(struct model *model, uint32_t id, const struct backend_patch 
 int backends_remove(struct model *model, uint32_t id, const struct backend_removal *removal,
 		    struct err *err);
 
-/* Moves removed backends whose deadline has passed to BACKEND_RESET.  Returns whether any did. */
+/* Deadlines fall: removed backends move to BACKEND_RESET, draining ones are marked as drained.
+ * Returns whether any did, or does not any more. */
 bool backends_expire(struct model *model, int64_t now_wall_s);
+/* The first deadline that has not fallen; 0: none. */
+int64_t backends_next_deadline(const struct model *model);
 
 #endif

@@ -52,8 +52,10 @@ static void on_sweep(void *ctx)
 
 	bool complete = lb_sweep_step(daemon->lb);
 
-	if (complete)
+	if (complete) {
 		daemon_reap(daemon);
+		daemon_follow_load(daemon);
+	}
 	loop_arm(daemon->sweep_timer, complete ? until_next_pass(daemon) : PAUSE_NS);
 }
 
@@ -267,7 +269,8 @@ static int watch(struct daemon *daemon, struct err *err)
 		r = watch_lb(daemon);
 	if (r < 0)
 		return err_set(err, r, "cannot prepare the event loop: %s", strerror(-r));
-	return open_admin(daemon, err);
+	r = daemon_health_open(daemon, err);
+	return r < 0 ? r : open_admin(daemon, err);
 }
 
 static void daemon_paths(struct daemon *daemon)
@@ -304,7 +307,7 @@ int daemon_open(struct daemon **ret, const struct daemon_options *options, struc
 	if (r == 0)
 		r = watch(daemon, err);
 	if (r == 0)
-		r = privilege_drop(err);
+		r = privilege_drop(health_wants_tunnels(daemon->config), err);
 	return r;
 }
 
@@ -374,6 +377,7 @@ void daemon_close(struct daemon *daemon)
 	if (!daemon)
 		return;
 	admin_close(daemon->admin);
+	health_close(daemon->health);
 	loop_free(daemon->loop);
 	/* What never served, and was not there before, leaves nothing. */
 	if (daemon->lb && !daemon->serving && !lb_adopted(daemon->lb))

@@ -124,6 +124,17 @@ static int control_connections(void *ctx, const struct lb_connection_filter *fil
 	return lb_connections_list(daemon->lb, filter, cursor, connections, room);
 }
 
+static bool control_health(void *ctx, const char *service, const struct backend *backend,
+			   struct health_state *ret)
+{
+	return health_find(((struct daemon *)ctx)->health, service, backend, ret);
+}
+
+static void control_health_totals(void *ctx, struct health_totals *ret)
+{
+	health_totals(((struct daemon *)ctx)->health, ret);
+}
+
 void daemon_control_init(struct daemon *daemon)
 {
 	daemon->control = (struct control){
@@ -140,5 +151,7 @@ void daemon_control_init(struct daemon *daemon)
 		.reload = control_reload,
 		.snapshot = control_snapshot,
 		.connections = control_connections,
+		.health = control_health,
+		.health_totals = control_health_totals,
 	};
 }

@@ -5,6 +5,7 @@
 
 #include "admin/server.h"
 #include "daemon.h"
+#include "health/health.h"
 #include "sys/loop.h"
 #include "sys/netlink.h"
 
@@ -23,13 +24,17 @@ struct daemon {
 	struct addr *local;	  /* owned; the interfaces' own addresses */
 	size_t local_count;
 
-	struct loop *loop;		  /* owned */
-	struct netlink *netlink;	  /* owned */
-	struct lb *lb;			  /* owned; NULL if ebpf is disabled */
-	struct admin *admin;		  /* owned */
-	struct loop_timer *sweep_timer;	  /* the loop's */
-	struct loop_timer *resolve_timer; /* the loop's */
-	struct loop_timer *admin_timer;	  /* the loop's */
+	struct loop *loop;		   /* owned */
+	struct netlink *netlink;	   /* owned */
+	struct lb *lb;			   /* owned; NULL if ebpf is disabled */
+	struct health *health;		   /* owned; NULL until there is a loop */
+	struct admin *admin;		   /* owned */
+	struct loop_timer *sweep_timer;	   /* the loop's */
+	struct loop_timer *resolve_timer;  /* the loop's */
+	struct loop_timer *admin_timer;	   /* the loop's */
+	struct loop_timer *health_timer;   /* the loop's; verdicts wait to be committed */
+	struct loop_timer *deadline_timer; /* the loop's; of backends that drain */
+	uint64_t health_cost_ns;	   /* of the last commit of verdicts */
 	struct control control;
 	char pin_dir[256];
 	char socket_path[128];
@@ -54,6 +59,9 @@ struct daemon {
 /* Makes the kernel and the state file equal next (taken over in any case).  On error both are as
  * before. */
 int daemon_commit(struct daemon *daemon, struct model *next, struct err *err);
+/* The same for what was observed (health, load, deadlines), of which the state file holds nothing.
+ */
+int daemon_commit_observed(struct daemon *daemon, struct model *next, struct err *err);
 /* Reads the interfaces' own addresses anew.  Returns 1 if they changed, 0, or -errno. */
 int daemon_read_addresses(struct daemon *daemon, const struct config *config, struct err *err);
 /* Model of the configuration with the API's changes (reset: without them). */
@@ -67,6 +75,20 @@ int daemon_follow_addresses(struct daemon *daemon, struct err *err);
 void daemon_reap(struct daemon *daemon);
 /* At start: configuration, addresses, saved changes. */
 int daemon_load_model(struct daemon *daemon, struct err *err);
+
+/* daemon_health.c: what was observed goes the way every change goes. */
+
+int daemon_health_open(struct daemon *daemon, struct err *err);
+/* What is known is laid over a model before it is applied ... */
+int daemon_health_overlay(struct daemon *daemon, struct model *next, struct err *err);
+/* ... and the checks follow what is in force: daemon->config and daemon->current.  Before either of
+ * those that were before is freed. */
+void daemon_health_follow(struct daemon *daemon);
+/* Says which services have begun or ended to use all their backends. */
+void daemon_health_compare(const struct model *old, const struct model *new);
+
+/* daemon_load.c: LEAST_CONNECTIONS follows the counts of the last sweep. */
+void daemon_follow_load(struct daemon *daemon);
 
 /* daemon_control.c: the admin API's view. */
 void daemon_control_init(struct daemon *daemon);

@@ -99,14 +99,17 @@ static int save(struct daemon *daemon, const struct model *model, struct err *er
 	return r;
 }
 
-int daemon_commit(struct daemon *daemon, struct model *next, struct err *err)
+static int commit(struct daemon *daemon, struct model *next, bool saved, struct err *err)
 {
 	struct err back = { 0 };
-	int r = 0;
+	struct model *old;
+	int r;
 
-	if (daemon->lb)
+	backends_expire(next, clock_wall_s());
+	r = daemon_health_overlay(daemon, next, err);
+	if (r == 0 && daemon->lb)
 		r = lb_apply(daemon->lb, next, err);
-	if (r == 0)
+	if (r == 0 && saved)
 		r = save(daemon, next, err);
 	if (r < 0) {
 		if (daemon->lb && lb_apply(daemon->lb, daemon->current, &back) < 0)
@@ -115,13 +118,26 @@ int daemon_commit(struct daemon *daemon, struct model *next, struct err *err)
 		model_free(next);
 		return r;
 	}
-	model_free(daemon->current);
+	old = daemon->current;
 	daemon->current = next;
+	daemon_health_compare(old, next);
+	daemon_health_follow(daemon);
+	model_free(old);
 	if (daemon->lb)
 		lb_resolve_all(daemon->lb, daemon->netlink);
 	if (daemon->sweep_timer)
 		loop_arm(daemon->sweep_timer, 0); /* somebody may have begun to leave */
 	return 0;
+}
+
+int daemon_commit(struct daemon *daemon, struct model *next, struct err *err)
+{
+	return commit(daemon, next, true, err);
+}
+
+int daemon_commit_observed(struct daemon *daemon, struct model *next, struct err *err)
+{
+	return commit(daemon, next, false, err);
 }
 
 /* ---- leaving backends ---- */
@@ -333,6 +349,7 @@ static int adopt_config(struct daemon *daemon, struct config *config, struct mod
 		daemon->configured = old_configured;
 		if (daemon->lb)
 			lb_set_config(daemon->lb, &old_config->ebpf);
+		daemon_health_follow(daemon); /* next may be in force, its checks are not */
 		model_free(configured);
 		config_free(config);
 		return r;
@@ -352,7 +369,9 @@ int daemon_reload(struct daemon *daemon, bool reset, struct buf *complaints, str
 			    &config, complaints);
 
 	if (r == 0) {
-		r = next_model(daemon, config, reset, &configured, &next, report, err);
+		r = daemon->lb ? lb_check_config(&config->ebpf, err) : 0;
+		if (r == 0)
+			r = next_model(daemon, config, reset, &configured, &next, report, err);
 		if (r < 0)
 			config_free(config);
 		else

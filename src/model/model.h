@@ -47,6 +47,7 @@ struct backend {
 	char name[64]; /* label for people; "" */
 
 	/* What was observed: neither configured nor saved. */
+	bool drained; /* draining, and its deadline has passed: its connections are cut */
 	enum backend_health health;
 	bool unhealthy_cut;	/* unhealthy, and its connections are to be reset */
 	uint16_t withheld_permille; /* of its weight, by slow start; 0: it gets all */

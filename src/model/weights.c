@@ -10,7 +10,7 @@ bool backend_accepts(const struct backend *backend)
 
 bool backend_is_cut(const struct backend *backend)
 {
-	return backend->state == BACKEND_RESET || backend->unhealthy_cut;
+	return backend->state == BACKEND_RESET || backend->unhealthy_cut || backend->drained;
 }
 
 static bool has_share(const struct backend *backend)

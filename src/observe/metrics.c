@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "model/weights.h"
 
 /* A backend's label and its counts: rows that would print the same labels are one, since a series
  * given twice makes Prometheus refuse the whole scrape. */
@@ -13,6 +14,7 @@ struct row {
 	struct lb_backend_stats stats;
 	uint32_t weight;
 	bool up;
+	bool healthy;
 	char backend[ADDR_PORT_TEXT_LEN];
 };
 
@@ -21,6 +23,8 @@ struct scrape {
 	const struct lb_snapshot *snapshot; /* never NULL where a family needs it */
 	struct row *rows;		    /* owned */
 	size_t row_count;
+	const struct service *asked; /* whether it panics was asked last ... */
+	bool panics;		     /* ... and answered so */
 	struct buf *out;
 	const char *name; /* of the family being printed */
 };
@@ -227,6 +231,32 @@ static void print_backend_weight(struct scrape *s)
 		sample_backend(s, &s->rows[i], NULL, s->rows[i].weight);
 }
 
+static void print_backend_healthy(struct scrape *s)
+{
+	for (size_t i = 0; i < s->row_count; i++)
+		sample_backend(s, &s->rows[i], NULL, s->rows[i].healthy);
+}
+
+static void print_health_checks(struct scrape *s)
+{
+	sample1(s, "result", "success", s->input->health ? s->input->health->succeeded : 0);
+	sample1(s, "result", "failure", s->input->health ? s->input->health->failed : 0);
+}
+
+static void print_transitions(struct scrape *s)
+{
+	sample1(s, "to", "healthy", s->input->health ? s->input->health->rises : 0);
+	sample1(s, "to", "unhealthy", s->input->health ? s->input->health->falls : 0);
+}
+
+static void print_panic(struct scrape *s)
+{
+	const struct model *model = s->input->model;
+
+	for (size_t i = 0; model && i < model->service_count; i++)
+		sample1(s, "service", model->services[i].name, service_panics(&model->services[i]));
+}
+
 static void print_map_entries(struct scrape *s)
 {
 	sample1(s, "map", "connections", s->snapshot->connection_entries);
@@ -324,6 +354,14 @@ static const struct metric metrics[] = {
 	  "1 while the next hop to a backend is resolved, 0 otherwise", print_backend_up },
 	{ "loom_ebpf_backend_weight", METRIC_GAUGE, true, "backend, service",
 	  "A backend's weight; 0 while it gets no new connections", print_backend_weight },
+	{ "loom_ebpf_backend_healthy", METRIC_GAUGE, true, "backend, service",
+	  "0 while health checks find a backend unhealthy, 1 otherwise", print_backend_healthy },
+	{ "loom_ebpf_backend_transitions_total", METRIC_COUNTER, true, "to",
+	  "Changes of backends' health, to unhealthy or back to healthy", print_transitions },
+	{ "loom_ebpf_health_checks_total", METRIC_COUNTER, true, "result",
+	  "Health checks, by result: success or failure", print_health_checks },
+	{ "loom_ebpf_service_panic", METRIC_GAUGE, true, "service",
+	  "1 while a service has too few healthy backends and uses all, 0 otherwise", print_panic },
 	{ "loom_ebpf_map_entries", METRIC_GAUGE, true, "map",
 	  "Entries in use; a NAT connection takes two", print_map_entries },
 	{ "loom_ebpf_map_max_entries", METRIC_GAUGE, true, "map", "Entries there is room for",
@@ -352,15 +390,26 @@ static int row_compare(const void *a, const void *b)
 }
 
 /* A backend with port 0 answers on the client's port: it is called by its address alone. */
-static void row_init(struct row *row, const struct lb_backend_stats *stats,
-		     const struct model *model)
+static void row_init(struct scrape *s, struct row *row, const struct lb_backend_stats *stats)
 {
-	const struct backend *backend = model ? model_backend(model, stats->id, NULL) : NULL;
+	const struct model *model = s->input->model;
+	struct service *service = NULL;
+	const struct backend *backend = model ? model_backend(model, stats->id, &service) : NULL;
+	bool used = backend && backend_accepts(backend);
+
+	/* Asked once a service: there may be thousands of backends. */
+	if (service && service != s->asked) {
+		s->asked = service;
+		s->panics = service_panics(service);
+	}
+	if (backend && backend->state == BACKEND_ACTIVE)
+		used |= s->panics;
 
 	row->stats = *stats;
 	row->stats.service[sizeof(row->stats.service) - 1] = '\0';
 	row->up = stats->hop_state == LB_HOP_RESOLVED;
-	row->weight = backend && backend->state == BACKEND_ACTIVE ? backend->weight : 0;
+	row->healthy = !backend || backend->health != BACKEND_UNHEALTHY;
+	row->weight = used ? backend->weight : 0;
 	if (stats->port)
 		addr_port_format(&stats->address, stats->port, row->backend);
 	else
@@ -377,6 +426,7 @@ static void row_add(struct row *sum, const struct row *other)
 	sum->stats.connections_active += other->stats.connections_active;
 	sum->weight += other->weight;
 	sum->up |= other->up;
+	sum->healthy |= other->healthy;
 }
 
 static int scrape_rows(struct scrape *s)
@@ -390,7 +440,7 @@ static int scrape_rows(struct scrape *s)
 	if (!s->rows)
 		return -ENOMEM;
 	for (size_t i = 0; i < snapshot->backend_count; i++)
-		row_init(&s->rows[i], &snapshot->backends[i], s->input->model);
+		row_init(s, &s->rows[i], &snapshot->backends[i]);
 	qsort(s->rows, snapshot->backend_count, sizeof(*s->rows), row_compare);
 	for (size_t i = 1; i < snapshot->backend_count; i++) {
 		if (row_compare(&s->rows[last], &s->rows[i]) == 0)

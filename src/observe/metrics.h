@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "health/health.h"
 #include "model/model.h"
 #include "planes/lb/lb_stats.h"
 
@@ -18,6 +19,7 @@ struct metrics_input {
 	uint64_t reloads_failed;
 	int64_t last_reload_wall_s;	    /* last success; 0: never */
 	const struct model *model;	    /* NULL: no families about the model */
+	const struct health_totals *health; /* NULL: as if nothing was ever checked */
 	const struct lb_snapshot *snapshot; /* NULL: the data path does not stand; its families have
 					       no samples */
 };

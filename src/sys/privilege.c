@@ -26,8 +26,9 @@ int privilege_check(struct err *err)
 		       missing);
 }
 
-int privilege_drop(struct err *err)
+int privilege_drop(bool raw_sockets, struct err *err)
 {
+	raw_sockets = raw_sockets && capng_have_capability(CAPNG_PERMITTED, CAP_NET_RAW);
 	/* A daemon that was started by its predecessor has neither more nor this one to drop with.
 	 */
 	capng_select_t sets = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP)
@@ -38,6 +39,9 @@ int privilege_drop(struct err *err)
 	for (size_t i = 0; i < NEEDED; i++)
 		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
 			     needed[i]);
+	if (raw_sockets)
+		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
+			     CAP_NET_RAW);
 	if (capng_apply(sets) < 0)
 		return err_set(err, -EPERM, "cannot drop capabilities: %s", strerror(errno));
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -100,7 +100,8 @@ def project(archive, userland, build):
         for path in sorted(ROOT.glob(pattern)):
             if path.is_file():
                 archive.copy(path, f"{GUEST}/{path.relative_to(ROOT)}")
-    built = [build / "loomd", build / "loom", *sorted((build / "src").rglob("*.bpf.o"))]
+    built = [build / "loomd", build / "loom", *sorted((build / "src").rglob("*.bpf.o")),
+             *sorted((build / "bench").rglob("*.bpf.o"))]
     built += [path for path in sorted((build / "tests/bpf").iterdir()) if path.is_file()]
     for path in built:
         archive.copy(path, f"{GUEST}/build/{path.relative_to(build)}")

@@ -5,6 +5,7 @@
 #include "lb_icmp.bpf.h"
 #include "lb_new.bpf.h"
 #include "lb_reset.bpf.h"
+#include "lb_spread.bpf.h"
 #include "lb_trace.bpf.h"
 
 /* Lets the packet's entry notice what the control plane changed: is its backend still there, and
@@ -112,6 +113,11 @@ static __always_inline int begin(struct xdp_md *ctx, bool ipv6, struct slow_path
 	struct lb_flow *flow = ipv6 ? &slow->conn.flow : &slow->conn4.flow;
 	int r = ipv6 ? lb_new_flow6(ctx) : lb_new_flow4(ctx);
 
+	if (any_nat() && r == FLOW_NAT)
+		r = ipv6 ? lb_new_nat6(ctx) : lb_new_nat4(ctx);
+	else if ((any_tunnel() || lb_const_l2) && (r == FLOW_DIRECT || r == FLOW_FORGET))
+		r = ipv6 ? lb_new_direct6(ctx, r == FLOW_DIRECT)
+			 : lb_new_direct4(ctx, r == FLOW_DIRECT);
 	if (r == FLOW_STRANGER) {
 		slow->backend.hop.ifindex = 0;
 		r = ipv6 ? lb_stranger6(ctx) : lb_stranger4(ctx);
@@ -167,19 +173,29 @@ static __always_inline int forward(struct xdp_md *ctx, const struct packet *p,
 	return verdict;
 }
 
+/* After the test of a looked-up pointer: clang may add to it first and test it then, which the
+ * verifiers of Linux 6.1 and 6.12 refuse. */
+#define forget_origin(pointer) asm volatile("" : "+r"(pointer))
+
 /* The entry that a new flow has just got, or never gets. */
 static __always_inline struct lb_conn4 *written4(void)
 {
 	struct slow_path *slow = slow_path();
 
-	return slow ? &slow->conn4 : NULL;
+	if (!slow)
+		return NULL;
+	forget_origin(slow);
+	return &slow->conn4;
 }
 
 static __always_inline struct lb_conn6 *written6(void)
 {
 	struct slow_path *slow = slow_path();
 
-	return slow ? &slow->conn : NULL;
+	if (!slow)
+		return NULL;
+	forget_origin(slow);
+	return &slow->conn;
 }
 
 /* A packet whose answer comes another way. */
@@ -350,7 +366,7 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 	return forward_ipv6(ctx, p, conn);
 }
 
-static __always_inline int balance(struct xdp_md *ctx, __be16 type, struct packet *p)
+static __always_inline int balance_frame(struct xdp_md *ctx, __be16 type, struct packet *p)
 {
 	if (lb_const_ipv4 && type == bpf_htons(ETH_P_IP))
 		return balance_ipv4(ctx, p);
@@ -359,8 +375,7 @@ static __always_inline int balance(struct xdp_md *ctx, __be16 type, struct packe
 	return pass(ctx, LB_NOT_IP);
 }
 
-SEC("xdp")
-int lb_main(struct xdp_md *ctx)
+static __always_inline int balance(struct xdp_md *ctx)
 {
 	struct packet p = {}; /* copied whole by the slow path */
 	__be16 type;
@@ -369,11 +384,24 @@ int lb_main(struct xdp_md *ctx)
 	if (lb_const_trace)
 		lb_trace_begin(ctx);
 	type = parse_ethernet(frame_start(ctx), frame_end(ctx), &p);
-	verdict = balance(ctx, type, &p);
+	verdict = balance_frame(ctx, type, &p);
 	if (!lb_const_trace)
 		return verdict;
 	note_packet(&p, type);
 	return lb_trace_end(ctx, verdict);
+}
+
+SEC("xdp")
+int lb_main(struct xdp_md *ctx)
+{
+	return balance(ctx);
+}
+
+/* The same on the CPU that lb_spread chose.  Both are loaded where they are used. */
+SEC("?xdp/cpumap")
+int lb_main_cpu(struct xdp_md *ctx)
+{
+	return balance(ctx);
 }
 
 char _license[] SEC("license") = "GPL";

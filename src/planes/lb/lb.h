@@ -70,6 +70,9 @@ int lb_open(struct lb **ret, const struct lb_options *options, const struct mode
  * end.  0 or -ENOMEM.  Before lb_apply. */
 int lb_leftovers(struct lb *lb, const struct model *model, struct model_changes *changes);
 
+/* Can this machine do what config asks for?  Touches nothing.  0 or -EINVAL with a sentence. */
+int lb_check_config(const struct config_ebpf *config, struct err *err);
+
 /* A new configuration (borrowed from now on): timeouts and interfaces count from the next sweep and
  * lb_attach, sizes of maps stay what they are. */
 void lb_set_config(struct lb *lb, const struct config_ebpf *config);

@@ -124,25 +124,6 @@ static bool has_family(const struct service *service, bool ipv6)
 	return false;
 }
 
-/* After the tables: a new connection in between would find its slot's backend closed. */
-static int cut_backends(struct lb *lb, const struct service *service, const uint32_t *rows,
-			bool *changed, struct err *err)
-{
-	for (size_t i = 0; i < service->backend_count; i++) {
-		struct lb_backend kernel = lb->rows[rows[i]].kernel;
-		int r;
-
-		if (!backend_is_cut(&service->backends[i]))
-			continue;
-		kernel.state = LB_BACKEND_CUT;
-		r = apply_write_row(lb, rows[i], &kernel, changed, err);
-		if (r < 0)
-			return r;
-		apply_remove_reals(lb, rows[i]);
-	}
-	return 0;
-}
-
 /* The rows of lb_tables that a service's families use; -1: none. */
 static int service_tables(struct lb *lb, const struct service *service, int tables[2],
 			  struct err *err)
@@ -210,7 +191,7 @@ static int apply_service(struct lb *lb, const struct service *service, bool *kee
 			r = apply_table(lb, (uint32_t)tables[ipv6], service, rows, err);
 	}
 	if (r == 0)
-		r = cut_backends(lb, service, rows, changed, err);
+		r = apply_states(lb, service, rows, changed, err);
 	if (r == 0)
 		r = apply_service_ports(lb, service, tables, err);
 	free(rows);
@@ -222,7 +203,7 @@ static int replace_program(struct lb *lb, const struct model *model, struct err 
 	struct lb_features want = lb_features_of(lb->options.config, model);
 	int r;
 
-	if (lb_features_equal(&lb->features, &want))
+	if (lb_features_equal(&lb->features, &want) && !lb_spread_changed(lb))
 		return 0;
 	r = lb_program_load(lb, &want, err);
 	if (r < 0)

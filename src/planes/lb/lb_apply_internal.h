@@ -39,6 +39,9 @@ int apply_put(struct lb *lb, enum lb_map map, const void *key, const void *value
 /* lb_apply_rows.c: backends and the addresses NAT sends from. */
 int apply_backend(struct lb *lb, const struct backend *backend, uint32_t table, bool *changed,
 		  uint32_t *ret_row, struct err *err);
+/* After the tables: a new connection in between would find its slot's backend closed. */
+int apply_states(struct lb *lb, const struct service *service, const uint32_t *rows, bool *changed,
+		 struct err *err);
 int apply_write_row(struct lb *lb, uint32_t row, const struct lb_backend *kernel, bool *changed,
 		    struct err *err);
 int apply_fill_sources(struct lb *lb, const struct lb_next_hop *hop, bool ipv6,

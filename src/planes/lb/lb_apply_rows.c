@@ -119,7 +119,27 @@ int apply_write_row(struct lb *lb, uint32_t row, const struct lb_backend *kernel
 /* Who is unhealthy may still be in a slot table, when too few are healthy. */
 static bool takes_new(const struct backend *backend)
 {
-	return backend->state == BACKEND_ACTIVE && backend->weight;
+	return backend->state == BACKEND_ACTIVE && backend->weight && !backend_is_cut(backend);
+}
+
+int apply_states(struct lb *lb, const struct service *service, const uint32_t *rows, bool *changed,
+		 struct err *err)
+{
+	for (size_t i = 0; i < service->backend_count; i++) {
+		const struct backend *backend = &service->backends[i];
+		struct lb_backend kernel = lb->rows[rows[i]].kernel;
+		int r;
+
+		if (takes_new(backend))
+			continue;
+		kernel.state = backend_is_cut(backend) ? LB_BACKEND_CUT : LB_BACKEND_DRAINING;
+		r = apply_write_row(lb, rows[i], &kernel, changed, err);
+		if (r < 0)
+			return r;
+		if (kernel.state == LB_BACKEND_CUT)
+			apply_remove_reals(lb, rows[i]);
+	}
+	return 0;
 }
 
 /* Puts backend into its row, which it gets if it has none. */
@@ -151,9 +171,12 @@ int apply_backend(struct lb *lb, const struct backend *backend, uint32_t table, 
 	}
 	kernel.id = backend->id;
 	kernel.service = table;
-	/* Who is to be cut stays until no slot names it any more: cut_backend. */
-	if (!backend_is_cut(backend) || kernel.state == LB_BACKEND_UNUSED)
-		kernel.state = takes_new(backend) ? LB_BACKEND_ACTIVE : LB_BACKEND_DRAINING;
+	/* Who is to be cut or to drain stays active until no slot names it: apply_states. */
+	if (takes_new(backend))
+		kernel.state = LB_BACKEND_ACTIVE;
+	else if (kernel.state == LB_BACKEND_UNUSED || !backend_is_cut(backend))
+		kernel.state = kernel.state == LB_BACKEND_ACTIVE ? LB_BACKEND_ACTIVE
+								  : LB_BACKEND_DRAINING;
 	r = apply_fill_sources(lb, &lb->rows[row].hop, apply_is_v6(&backend->address), &kernel,
 			       err);
 	if (r < 0)

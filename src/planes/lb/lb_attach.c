@@ -50,10 +50,10 @@ static bool is_generic(uint32_t ifindex)
 	return bpf_xdp_query((int)ifindex, 0, &query) == 0 && query.attach_mode == XDP_ATTACHED_SKB;
 }
 
-static int create_link(struct lb *lb, uint32_t ifindex, __u32 flags)
+static int create_link(struct lb *lb, const char *name, uint32_t ifindex, __u32 flags)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
-	int fd = bpf_link_create(lb_program_fd(lb), (int)ifindex, BPF_XDP, &opts);
+	int fd = bpf_link_create(lb_spread_program_fd(lb, name), (int)ifindex, BPF_XDP, &opts);
 
 	return fd < 0 ? -errno : fd;
 }
@@ -90,7 +90,7 @@ static int attach_new(struct lb *lb, const char *name, uint32_t ifindex, const c
 			       "set mode: "
 			       "native or generic",
 			       name);
-	fd = create_link(lb, ifindex,
+	fd = create_link(lb, name, ifindex,
 			 config->mode == CONFIG_XDP_GENERIC ? XDP_FLAGS_SKB_MODE
 							    : XDP_FLAGS_DRV_MODE);
 	if (fd < 0 && fd != -EBUSY && fd != -EPERM && config->mode == CONFIG_XDP_NATIVE &&
@@ -98,7 +98,7 @@ static int attach_new(struct lb *lb, const char *name, uint32_t ifindex, const c
 		log_warning("cannot attach to %s in native mode: %s; using generic mode, which is "
 			    "slower",
 			    name, strerror(-fd));
-		fd = create_link(lb, ifindex, XDP_FLAGS_SKB_MODE);
+		fd = create_link(lb, name, ifindex, XDP_FLAGS_SKB_MODE);
 	}
 	if (fd < 0)
 		return err_set(err, fd, "cannot attach to %s: %s; %s", name, strerror(-fd),
@@ -126,7 +126,7 @@ static int attach_one(struct lb *lb, const char *name, struct lb_link *link, str
 	link_path(lb->options.pin_dir, name, path, sizeof(path));
 	fd = bpf_obj_get(path);
 	if (fd >= 0 && link_ifindex(fd) == ifindex) {
-		if (bpf_link_update(fd, lb_program_fd(lb), NULL) < 0) {
+		if (bpf_link_update(fd, lb_spread_program_fd(lb, name), NULL) < 0) {
 			int r = -errno;
 
 			close(fd);

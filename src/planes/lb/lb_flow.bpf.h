@@ -48,6 +48,9 @@ enum flow_verdict {
 	FLOW_READY,    /* forward by slow_path()->conn4 or conn: just written, or never will be */
 	FLOW_NEW,      /* there is no entry (any more): select a backend */
 	FLOW_STRANGER, /* it is for no service */
+	FLOW_NAT,      /* give it the two entries of NAT */
+	FLOW_DIRECT,   /* give it the one of DSR */
+	FLOW_FORGET,   /* the same, unrecorded */
 	FLOW_EXCESS,   /* its new flow exceeds a limit */
 	FLOW_COOKIE,   /* answer it with a SYN cookie */
 	FLOW_CUT,      /* its backend was cut off: reset the client */

@@ -144,7 +144,7 @@ static __always_inline int too_big(struct xdp_md *ctx, const bool ipv6)
 	    !(ipv6 ? write_too_big6(ctx, at, p, slow->mtu) : write_too_big4(ctx, at, p, slow->mtu)))
 		return XDP_DROP;
 	count_packet(LB_TOO_BIG, length);
-	return XDP_TX;
+	return send_frame(ctx, ctx->ingress_ifindex);
 }
 
 __noinline int lb_too_big4(struct xdp_md *ctx)
@@ -441,6 +441,29 @@ __noinline int lb_icmp_error6(struct xdp_md *ctx)
 	return icmp_error(ctx, true);
 }
 
+static __always_inline int echo(struct xdp_md *ctx, const bool ipv6)
+{
+	struct slow_path *slow = slow_path();
+
+	if (!slow)
+		return XDP_PASS;
+	if (!is_service_address(slow->p.daddr))
+		return pass(ctx, LB_NOT_OURS);
+	return ipv6 ? echo6(ctx, &slow->p) : echo4(ctx, &slow->p);
+}
+
+/* Apart, so that their stack is not below lb_icmp_error's: Linux 6.1 rounds every frame up to 32.
+ */
+__noinline int lb_echo4(struct xdp_md *ctx)
+{
+	return echo(ctx, false);
+}
+
+__noinline int lb_echo6(struct xdp_md *ctx)
+{
+	return echo(ctx, true);
+}
+
 /* Any ICMP message; the same results. */
 static __always_inline int icmp(struct xdp_md *ctx, const bool ipv6)
 {
@@ -456,10 +479,9 @@ static __always_inline int icmp(struct xdp_md *ctx, const bool ipv6)
 		 : *type == ICMP_UNREACHABLE || *type == ICMP_TIME_EXCEEDED ||
 			    *type == ICMP_PARAMETER)
 		return ipv6 ? lb_icmp_error6(ctx) : lb_icmp_error4(ctx);
-	if (!lb_const_echo || *type != (ipv6 ? ICMP6_ECHO : ICMP_ECHO) ||
-	    !is_service_address(slow->p.daddr))
+	if (!lb_const_echo || *type != (ipv6 ? ICMP6_ECHO : ICMP_ECHO))
 		return pass(ctx, LB_NOT_OURS);
-	return ipv6 ? echo6(ctx, &slow->p) : echo4(ctx, &slow->p);
+	return ipv6 ? lb_echo6(ctx) : lb_echo4(ctx);
 }
 
 __noinline int lb_icmp4(struct xdp_md *ctx)

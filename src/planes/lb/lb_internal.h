@@ -5,6 +5,7 @@
 
 #include "lb.h"
 #include "lb_stats.h"
+#include "sys/cpus.h"
 
 /* Pinned maps, in pinning order; lb_control last: its presence says that the rest is whole. */
 #define LB_MAPS(X)                           \
@@ -81,6 +82,7 @@ struct lb_keys; /* lb_apply_keys.c */
 struct lb {
 	struct lb_options options;
 	struct lb_features features;
+	struct cpus spread; /* the CPUs that the loaded program spreads packets over, if it does */
 	struct lb_bpf *bpf; /* owned; the loaded program */
 	int maps[LB_MAP_COUNT];
 	struct lb_migration *migration; /* owned; NULL unless maps of an older layout were found */
@@ -121,6 +123,16 @@ int lb_program_fd(const struct lb *lb);
 uint32_t lb_touch_ticks(const struct lb *lb);
 struct lb_features lb_features_of(const struct config_ebpf *config, const struct model *model);
 bool lb_features_equal(const struct lb_features *a, const struct lb_features *b);
+
+/* lb_spread.c */
+void lb_spread_cpus(const struct config_ebpf *config, struct cpus *ret);
+/* Does the configuration want other CPUs than the loaded program has? */
+bool lb_spread_changed(const struct lb *lb);
+/* Before and after bpf is loaded: for cpus, or none.  0 or -errno with a sentence. */
+int lb_spread_prepare(struct lb_bpf *bpf, const struct cpus *cpus, struct err *err);
+int lb_spread_fill(const struct lb_bpf *bpf, const struct cpus *cpus, struct err *err);
+/* The program for an interface: lb_main, or what hands its packets on. */
+int lb_spread_program_fd(const struct lb *lb, const char *interface);
 
 /* lb_migrate.c: maps of an older layout.  lb_migrate_begin moves their pins out of the way,
  * lb_migrate_copy fills the new ones once they are there, lb_migrate_end copies what came meanwhile

@@ -41,6 +41,7 @@ const volatile __u32 lb_const_outer6_hosts; /* of the last word */
 const volatile __be16 lb_const_gue_port;
 const volatile __u32 lb_const_touch_ticks = 8;	  /* halves look after each other so often */
 const volatile bool lb_const_coarse_clock = true; /* bpf_ktime_get_coarse_ns: Linux 5.11 */
+const volatile bool lb_const_spread;		  /* lb_spread hands packets to CPUs */
 const volatile __u16 lb_const_port_first = 1024;  /* source ports of NAT, host order */
 const volatile __u16 lb_const_port_last = 32767;
 

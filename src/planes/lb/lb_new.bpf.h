@@ -258,17 +258,6 @@ static __always_inline enum claim allocate_source(struct xdp_md *ctx, const bool
 	return ipv6 ? lb_take_over_port6(at) : lb_take_over_port4(at);
 }
 
-/* Linux 6.1's verifier would multiply what the tries may find by what led here. */
-__noinline int lb_allocate_source4(struct xdp_md *ctx)
-{
-	return allocate_source(ctx, false);
-}
-
-__noinline int lb_allocate_source6(struct xdp_md *ctx)
-{
-	return allocate_source(ctx, true);
-}
-
 static __always_inline bool find_lost_half(const bool ipv6)
 {
 	for (__u32 i = 0; i < LB_PORT_TRIES; i++)
@@ -695,13 +684,14 @@ static __always_inline int exceed(struct xdp_md *ctx, const bool ipv6)
 	if (nf->service.flags & LB_SERVICE_LIMIT_PASS)
 		return pass(ctx, LB_LIMITED_PASS);
 	if (tcp && is_direct(nf->service.mode))
-		return ipv6 ? lb_new_direct6(ctx, false) : lb_new_direct4(ctx, false);
+		return FLOW_FORGET;
 	if (lb_const_cookies && tcp && nf->service.flags & LB_SERVICE_COOKIES)
 		return FLOW_COOKIE;
 	return tcp ? pass(ctx, LB_LIMITED_PASS) : drop(ctx, LB_LIMITED);
 }
 
-/* The flow gets its two entries. */
+/* The flow gets its two entries.  Returns FLOW_READY; FLOW_GO: user space does not know the way; or
+ * a verdict. */
 static __always_inline int new_nat(struct xdp_md *ctx, const bool ipv6)
 {
 	struct slow_path *nf = slow_path();
@@ -717,7 +707,7 @@ static __always_inline int new_nat(struct xdp_md *ctx, const bool ipv6)
 	if (!middle || !find_lost_half(ipv6)) {
 		if (middle && nf->p.tcp_flags & TCP_RST)
 			return pass(ctx, LB_NO_FLOW);
-		claim = ipv6 ? lb_allocate_source6(ctx) : lb_allocate_source4(ctx);
+		claim = allocate_source(ctx, ipv6);
 		if (claim == TAKEN)
 			return drop(ctx, LB_NO_PORT);
 		if (claim == REFUSED)
@@ -742,8 +732,8 @@ __noinline int lb_new_nat6(struct xdp_md *ctx)
 	return new_nat(ctx, true);
 }
 
-/* The flow in slow_path()->p gets its entries.  Returns FLOW_READY; FLOW_GO: entries stand, but
- * user space does not know the way; FLOW_STRANGER, FLOW_COOKIE or a verdict. */
+/* The flow in slow_path()->p gets its backend.  Returns what is to be done next: FLOW_NAT,
+ * FLOW_DIRECT, FLOW_FORGET, FLOW_STRANGER, FLOW_COOKIE or a verdict. */
 static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 {
 	struct slow_path *nf = slow_path();
@@ -761,11 +751,7 @@ static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 		return pass(ctx, LB_NO_BACKEND);
 	if (r == FLOW_EXCESS)
 		return exceed(ctx, ipv6);
-	if (is_direct(nf->service.mode))
-		return ipv6 ? lb_new_direct6(ctx, true) : lb_new_direct4(ctx, true);
-	if (!any_nat())
-		return drop(ctx, LB_NO_ROUTE);
-	return ipv6 ? lb_new_nat6(ctx) : lb_new_nat4(ctx);
+	return is_direct(nf->service.mode) ? FLOW_DIRECT : FLOW_NAT;
 }
 
 __noinline int lb_new_flow4(struct xdp_md *ctx)

@@ -288,12 +288,17 @@ static void specialise(const struct lb *lb, struct lb_bpf *bpf, const struct lb_
 int lb_program_load(struct lb *lb, const struct lb_features *features, struct err *err)
 {
 	struct lb_bpf *bpf = lb_bpf__open();
+	struct cpus spread;
 	int r;
 
 	if (!bpf)
 		return err_set(err, -errno, "cannot open the embedded program: %s",
 			       strerror(errno));
 	specialise(lb, bpf, features);
+	lb_spread_cpus(lb->options.config, &spread);
+	r = lb_spread_prepare(bpf, &spread, err);
+	if (r < 0)
+		goto fail;
 	r = size_maps(lb, bpf, features);
 	if (r < 0) {
 		err_set(err, r, "cannot size the maps: ring_buffer_size must be a power of two");
@@ -310,13 +315,15 @@ int lb_program_load(struct lb *lb, const struct lb_features *features, struct er
 			strerror(-r));
 		goto fail;
 	}
-	if (!lb->options.trial)
+	r = lb_spread_fill(bpf, &spread, err);
+	if (r == 0 && !lb->options.trial)
 		r = pin_new_maps(lb, bpf, err);
 	if (r < 0)
 		goto fail;
 	lb_program_unload(lb->bpf);
 	lb->bpf = bpf;
 	lb->features = *features;
+	lb->spread = spread;
 	return 0;
 fail:
 	lb_program_unload(bpf);

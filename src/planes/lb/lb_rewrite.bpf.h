@@ -34,10 +34,10 @@ static __always_inline bool rewrite_transport(void *l4, void *end, __u8 proto,
 	return true;
 }
 
-/* The verdict that sends the frame out of hop's interface. */
+/* The verdict that sends the frame out of an interface.  A CPU map's program has no XDP_TX. */
 static __always_inline int send_frame(struct xdp_md *ctx, __u32 ifindex)
 {
-	if (ifindex == ctx->ingress_ifindex)
+	if (ifindex == ctx->ingress_ifindex && !lb_const_spread)
 		return XDP_TX;
 	return bpf_redirect(ifindex, 0);
 }
@@ -50,8 +50,6 @@ static __always_inline bool write_link(struct xdp_md *ctx, const struct lb_hop *
 	struct vlan_tag *tag = (void *)(eth + 1);
 	int want = tags & LB_TAGS_MASK;
 
-	if (want && (void *)(tag + 2) > frame_end(ctx))
-		return false;
 	if ((void *)(eth + 1) > frame_end(ctx))
 		return false;
 	__builtin_memcpy(eth->h_dest, hop->dmac, 6);
@@ -59,6 +57,9 @@ static __always_inline bool write_link(struct xdp_md *ctx, const struct lb_hop *
 	eth->h_proto = type;
 	if (!want)
 		return true;
+	/* Not before: Linux 6.1 does not remember that it was tested where want is not 0. */
+	if ((void *)(tag + 2) > frame_end(ctx))
+		return false;
 	eth->h_proto = tags & LB_TAGS_OUTER_AD ? bpf_htons(ETH_P_8021AD) : bpf_htons(ETH_P_8021Q);
 	tag->tci = hop->tci[0];
 	tag->proto = type;

@@ -94,8 +94,12 @@ static int backend_patch(void *ctx, uint32_t id, const struct backend_patch *pat
 		return err_set(err, daemon->fail, "cannot change the backend: told so; try again");
 	if (patch->has_weight)
 		backend->weight = patch->weight;
-	if (patch->has_state)
+	if (patch->has_state) {
 		backend->state = patch->state;
+		backend->deadline_wall_s = patch->deadline_s
+						   ? clock_wall_s() + (int64_t)patch->deadline_s
+						   : 0;
+	}
 	daemon->changes++;
 	return 0;
 }
@@ -212,6 +216,31 @@ static int connections(void *ctx, const struct lb_connection_filter *filter,
 	return 1;
 }
 
+/* Backend 1 is the only one that is checked. */
+static bool health(void *ctx, const char *service, const struct backend *backend,
+		   struct health_state *ret)
+{
+	*ret = (struct health_state){ .state = BACKEND_UNHEALTHY,
+				      .since_wall_s = 1700000000,
+				      .last_error = "no answer",
+				      .last_error_wall_s = 1700000001,
+				      .type = "tcp",
+				      .upstream = "probe",
+				      .port = 8081,
+				      .streak = 1,
+				      .needed = 4,
+				      .checks = 9,
+				      .failures = 3,
+				      .falls = 1,
+				      .last_ns = 500000000 };
+	return backend->id == 1 && strcmp(service, "default") == 0;
+}
+
+static void totals(void *ctx, struct health_totals *ret)
+{
+	*ret = (struct health_totals){ .targets = 1, .succeeded = 6, .failed = 3, .falls = 1 };
+}
+
 static struct service service_of(const char *name, const char *address)
 {
 	struct service service = {
@@ -257,6 +286,8 @@ void daemon_init(struct daemon *daemon)
 		reload,
 		snapshot,
 		connections,
+		health,
+		totals,
 	};
 	daemon->ready = true;
 	daemon->config.instance = instance;
@@ -265,6 +296,7 @@ void daemon_init(struct daemon *daemon)
 	daemon->services[0].tcp_ports = http;
 	daemon->services[0].tcp_port_count = 1;
 	backend_put(&daemon->services[0], 1, "10.0.1.10", 8080);
+	daemon->services[0].backends[0].health = BACKEND_UNHEALTHY;
 	backend_put(&daemon->services[0], 2, "10.0.1.11", 8080);
 	daemon->services[1] = service_of("dns", "fd00::2");
 	daemon->services[1].udp_ports = dns;

@@ -240,10 +240,12 @@ static void assert_json(const struct answer *answer, int status, const char *tex
 	json_decref(expected);
 }
 
-#define BACKEND_1                                                                         \
-	"{\"id\":1,\"service\":\"default\",\"address\":\"10.0.1.10\",\"port\":8080,"      \
-	"\"weight\":%d,\"state\":\"%s\",\"origin\":\"config\",\"deadline_seconds\":null," \
-	"\"next_hop\":{\"state\":\"resolved\",\"interface\":\"eth0\",\"mac\":"            \
+#define BACKEND_1                                                                                \
+	"{\"id\":1,\"service\":\"default\",\"address\":\"10.0.1.10\",\"port\":8080,"             \
+	"\"weight\":%d,\"state\":\"%s\",\"origin\":\"config\",\"deadline_seconds\":null,"        \
+	"\"health\":{\"state\":\"unhealthy\",\"since\":1700000000,\"last_error\":\"no answer\"," \
+	"\"checks\":9,\"falls\":1},"                                                             \
+	"\"next_hop\":{\"state\":\"resolved\",\"interface\":\"eth0\",\"mac\":"                   \
 	"\"02:00:00:00:00:01\"},\"source\":\"10.0.0.1\",\"connections_active\":12}"
 
 static const char *backend_1(int weight, const char *state)
@@ -271,10 +273,26 @@ static void what_can_be_read_is_answered_as_documented(void **state)
 		  "\"maglev_table_size\":65537,\"nat\":\"full\",\"backends\":[7]}]}" },
 		{ "/ebpf/backends/stats",
 		  "{\"backends\":[{\"id\":1,\"service\":\"default\",\"backend\":\"10.0.1.10:8080\","
+		  "\"health\":{\"state\":\"unhealthy\",\"since\":1700000000,\"last_error\":"
+		  "\"no answer\",\"checks\":9,\"falls\":1},"
 		  "\"packets\":{\"to\":9,\"from\":0},\"bytes\":{\"to\":0,\"from\":0},"
 		  "\"connections\":{\"active\":12,\"total\":0}},{\"id\":7,\"service\":\"dns\","
-		  "\"backend\":\"[fd00::7]:53\",\"packets\":{\"to\":0,\"from\":0},\"bytes\":"
+		  "\"backend\":\"[fd00::7]:53\",\"health\":{\"state\":\"unchecked\",\"since\":null,"
+		  "\"last_error\":null,\"checks\":0,\"falls\":0},\"packets\":{\"to\":0,\"from\":0},"
+		  "\"bytes\":"
 		  "{\"to\":0,\"from\":0},\"connections\":{\"active\":0,\"total\":0}}]}" },
+		{ "/ebpf/health",
+		  "{\"checks\":{\"backends\":1,\"in_flight\":0,\"waiting\":0,\"succeeded\":6,"
+		  "\"failed\":3,\"rises\":0,\"falls\":1},\"services\":[{\"name\":\"default\","
+		  "\"panic\":false,\"backends\":2,\"usable\":2,\"on_unhealthy\":\"keep\","
+		  "\"min_healthy_percent\":0},{\"name\":\"dns\",\"panic\":false,\"backends\":1,"
+		  "\"usable\":1,\"on_unhealthy\":\"keep\",\"min_healthy_percent\":0}],"
+		  "\"backends\":[{\"id\":1,\"service\":\"default\",\"address\":\"10.0.1.10\","
+		  "\"port\":8080,\"upstream\":\"probe\",\"type\":\"tcp\",\"check_port\":8081,"
+		  "\"state\":\"unhealthy\",\"since\":1700000000,\"last_error\":\"no answer\","
+		  "\"last_error_at\":1700000001,\"checks\":9,\"failures\":3,\"falls\":1,"
+		  "\"streak\":1,\"needed\":4,\"last_check_seconds\":0.5,"
+		  "\"withheld_permille\":0,\"cut\":false}]}" },
 		{ "/ebpf/connections",
 		  "{\"connections\":[{\"protocol\":\"tcp\",\"client\":\"10.9.0.2:40000\","
 		  "\"service_address\":\"10.0.0.1:80\",\"backend\":\"10.0.1.10:8080\","
@@ -426,6 +444,8 @@ static void a_backend_is_added_with_defaults_as_curl_sends_it(void **state)
 		&answer, 201,
 		"{\"id\":3,\"service\":\"default\",\"address\":\"10.0.1.12\",\"port\":8080,"
 		"\"weight\":100,\"state\":\"active\",\"origin\":\"api\",\"deadline_seconds\":null,"
+		"\"health\":{\"state\":\"unchecked\",\"since\":null,\"last_error\":null,"
+		"\"checks\":0,\"falls\":0},"
 		"\"next_hop\":{\"state\":\"resolving\",\"interface\":null,\"mac\":null},"
 		"\"source\":null,\"connections_active\":0}");
 	assert_non_null(added);
@@ -468,6 +488,37 @@ static void weight_and_state_are_patched(void **state)
 		struct answer answer = ask(bench, "PATCH", "/ebpf/backends/1", rows[i].body);
 
 		assert_json(&answer, 200, backend_1(rows[i].weight, rows[i].state));
+		answer_done(&answer);
+	}
+}
+
+static void draining_takes_a_deadline_and_nothing_else_does(void **state)
+{
+	static const struct {
+		const char *body;
+		unsigned int status;
+		uint64_t deadline_s;
+	} rows[] = {
+		{ "{\"state\": \"draining\", \"deadline\": \"30s\"}", 200, 30 },
+		{ "{\"state\": \"draining\"}", 200, 0 },
+		{ "{\"state\": \"draining\", \"deadline\": \"25h\"}", 422, 0 },
+		{ "{\"state\": \"draining\", \"deadline\": \"\"}", 422, 0 },
+		{ "{\"state\": \"active\", \"deadline\": \"30s\"}", 400, 0 },
+		{ "{\"weight\": 1, \"deadline\": \"30s\"}", 400, 0 },
+		{ "{\"deadline\": \"30s\"}", 400, 0 },
+	};
+	struct bench *bench = *state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct answer answer = ask(bench, "PATCH", "/ebpf/backends/1", rows[i].body);
+		json_t *deadline = json_object_get(answer.json, "deadline_seconds");
+
+		assert_int_equal(answer.status, rows[i].status);
+		if (rows[i].deadline_s)
+			assert_in_range(json_integer_value(deadline), rows[i].deadline_s - 2,
+					rows[i].deadline_s);
+		else if (rows[i].status == 200)
+			assert_true(json_is_null(deadline));
 		answer_done(&answer);
 	}
 }
@@ -612,6 +663,7 @@ int main(void)
 		TEST(a_backend_is_added_with_defaults_as_curl_sends_it),
 		TEST(a_backend_is_added_with_every_member),
 		TEST(weight_and_state_are_patched),
+		TEST(draining_takes_a_deadline_and_nothing_else_does),
 		TEST(a_removed_backend_is_shown_as_it_ends),
 		TEST(secrets_are_not_shown),
 		TEST(a_reload_reports_its_changes),

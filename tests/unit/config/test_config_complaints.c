@@ -72,7 +72,7 @@ static const struct {
 	  "                               ^\n" },
 	{ "a port out of range",
 	  "ebpf: {xdp: {protocols: {tcp: {ports: [80, 70000]}}}}\n",
-	  "t.yaml:1:44: error: ebpf.xdp.protocols.tcp.ports: expected a port from 1 to 65535\n"
+	  "t.yaml:1:44: error: ebpf.xdp.protocols.tcp.ports: expected a port from 1 to 65535, a range such as 8000-8010, or any\n"
 	  "ebpf: {xdp: {protocols: {tcp: {ports: [80, 70000]}}}}\n"
 	  "                                           ^\n" },
 	{ "a port twice in a list",

@@ -72,6 +72,44 @@ static void assert_ebpf(const struct config_ebpf *ebpf)
 	assert_int_equal(ebpf->sweep_interval_ns, 500 * NSEC_PER_MSEC);
 	assert_int_equal(ebpf->max_backends, 100);
 	assert_int_equal(ebpf->ring_buffer_size, 65536);
+	assert_int_equal(ebpf->max_affinities, 77);
+	assert_int_equal(ebpf->max_fragments, 78);
+	assert_int_equal(ebpf->max_sources, 79);
+	assert_int_equal(ebpf->stats_entries, 256);
+	assert_true(ebpf->hybrid);
+	assert_int_equal(ebpf->route_count, 1);
+	assert_int_equal(ebpf->routes[0].port_count, 4);
+	assert_true(ebpf->routes[0].tcp && !ebpf->routes[0].udp && ebpf->routes[0].balance);
+	assert_true(ebpf->fallback_websocket && ebpf->fallback_complex && !ebpf->fallback_limit);
+	assert_int_equal(ebpf->outer4.length, 16);
+	assert_int_equal(ebpf->gue_port, 6081);
+	assert_false(ebpf->icmp_echo);
+	assert_int_equal(ebpf->icmp_rate, 50);
+	assert_int_equal(ebpf->mss_max, 1400);
+	assert_int_equal(ebpf->cpu_affinity_count, 2);
+	assert_int_equal(ebpf->program_count, 1);
+	assert_string_equal(ebpf->programs[0].section, "xdp_lb");
+}
+
+static void assert_check(const struct config_check *check)
+{
+	assert_int_equal(check->type, CONFIG_CHECK_HTTP);
+	assert_int_equal(check->interval_ns, 3 * NSEC_PER_SEC);
+	assert_int_equal(check->timeout_ns, 500 * NSEC_PER_MSEC);
+	assert_int_equal(check->jitter_permille, 200);
+	assert_int_equal(check->rise, 4);
+	assert_int_equal(check->fall, 5);
+	assert_int_equal(check->port, 81);
+	assert_string_equal(check->path, "/alive");
+	assert_string_equal(check->host, "example.org");
+	assert_string_equal(check->method, "HEAD");
+	assert_int_equal(check->status_first, 200);
+	assert_int_equal(check->status_last, 204);
+	assert_true(check->verify_tls && check->through_tunnel);
+	assert_string_equal(check->send, "hello");
+	assert_string_equal(check->expect, "world");
+	assert_string_equal(check->query, "example.org");
+	assert_string_equal(check->query_type, "SOA");
 }
 
 static void test_every_key_reaches_the_configuration(void **state)
@@ -87,6 +125,8 @@ static void test_every_key_reaches_the_configuration(void **state)
 	assert_string_equal(config->admin.basic_user, "operator");
 	assert_string_equal(config->admin.basic_password, "sesame-open-up-18");
 	assert_ebpf(&config->ebpf);
+	assert_int_equal(config->upstream_count, 1);
+	assert_check(&config->upstreams[0].check);
 	config_free(config);
 }
 
@@ -111,7 +151,25 @@ static void test_services_take_what_they_leave_open_from_ebpf(void **state)
 	assert_int_equal(web->tcp_port_count, 2);
 	assert_int_equal(web->udp_port_count, 2);
 	assert_int_equal(web->table_size, 1009);
-	assert_int_equal(web->forwarding, CONFIG_NAT_FULL);
+	assert_int_equal(web->forwarding, CONFIG_DSR_IPIP);
+	assert_int_equal(web->tcp_affinity_ns, 7 * NSEC_PER_SEC);
+	assert_int_equal(web->udp_affinity_ns, 8 * NSEC_PER_SEC);
+	assert_int_equal(web->quic.offset, 2);
+	assert_int_equal(web->quic.length, 3);
+	assert_int_equal(web->limits.new_per_second, 5);
+	assert_int_equal(web->limits.new_per_second_per_source, 0);
+	assert_true(web->limits.syn_cookies);
+	assert_int_equal(web->allow_count, 1);
+	assert_int_equal(web->deny_count, 2);
+	assert_true(web->websocket && !web->complex_routing);
+	assert_string_equal(web->health.upstream, "web");
+	assert_int_equal(web->health.on_unhealthy, CONFIG_UNHEALTHY_RESET);
+	assert_int_equal(web->health.min_healthy_percent, 50);
+	assert_int_equal(web->backends[0].server_id, 70000);
+	assert_int_equal(plain->limits.new_per_second_per_source, 10);
+	assert_int_equal(plain->tcp_affinity_ns, 300 * NSEC_PER_SEC);
+	assert_int_equal(plain->health.on_unhealthy, CONFIG_UNHEALTHY_DRAIN);
+	assert_int_equal(plain->health.slow_start_ns, 3 * NSEC_PER_SEC);
 	assert_int_equal(web->backends[0].id, 2);
 	assert_int_equal(web->backends[0].port, 80);
 	assert_int_equal(web->backends[0].weight, 65535);
@@ -120,28 +178,6 @@ static void test_services_take_what_they_leave_open_from_ebpf(void **state)
 	assert_int_equal(plain->table_size, 251);
 	assert_int_equal(plain->forwarding, CONFIG_NAT_DESTINATION);
 	assert_int_equal(plain->backends[0].id, 4);
-	config_free(config);
-}
-
-static void test_a_choice_that_is_not_in_force_leaves_the_default_in_force(void **state)
-{
-	struct config *config = load_good("ebpf:\n"
-					  "  xdp:\n"
-					  "    load_balancing: {algorithm: weighted}\n"
-					  "    protocols: {tcp: {ports: [80]}}\n");
-
-	assert_int_equal(config->services[0].algorithm, CONFIG_MAGLEV);
-	assert_int_equal(config->not_in_force_count, 1);
-	assert_string_equal(config->not_in_force[0],
-			    "t.yaml:3:22: ebpf.xdp.load_balancing.algorithm: weighted");
-	config_free(config);
-}
-
-static void test_what_is_switched_off_needs_no_warning(void **state)
-{
-	struct config *config = load_good("ebpf: {xdp: {dsr: {enabled: false, encap: gue}}}");
-
-	assert_int_equal(config->not_in_force_count, 0);
 	config_free(config);
 }
 
@@ -254,8 +290,6 @@ int main(void)
 		cmocka_unit_test(test_an_empty_document_gives_the_defaults),
 		cmocka_unit_test(test_every_key_reaches_the_configuration),
 		cmocka_unit_test(test_services_take_what_they_leave_open_from_ebpf),
-		cmocka_unit_test(test_a_choice_that_is_not_in_force_leaves_the_default_in_force),
-		cmocka_unit_test(test_what_is_switched_off_needs_no_warning),
 		cmocka_unit_test(test_a_protocol_that_is_switched_off_has_no_ports),
 		cmocka_unit_test(test_both_switches_must_be_on),
 		cmocka_unit_test(test_the_short_form_and_the_full_form_may_agree),

@@ -9,10 +9,13 @@ import threading
 BACKENDS = [
     {"id": 1, "service": "default", "address": "10.0.1.10", "port": 8080, "weight": 100, "state": "active",
      "origin": "config", "deadline_seconds": None,
+     "health": {"state": "unhealthy", "since": 1700000000, "last_error": "status 503, not 200 to 399",
+                "checks": 12, "falls": 1},
      "next_hop": {"state": "resolved", "interface": "eth0", "mac": "02:00:00:00:00:01"},
      "source": "10.0.0.1", "connections_active": 12},
     {"id": 2, "service": "default", "address": "2001:db8::2", "port": 0, "weight": 50, "state": "draining",
      "origin": "api", "deadline_seconds": None,
+     "health": {"state": "unchecked", "since": None, "last_error": None, "checks": 0, "falls": 0},
      "next_hop": {"state": "resolving", "interface": None, "mac": None},
      "source": None, "connections_active": 0},
 ]
@@ -34,6 +37,16 @@ STATS = {
     "sweep": {"count": 3, "expired": 1, "last_duration_seconds": 0.001, "repairs": 0},
     "interfaces": [{"name": "eth0", "mode": "native", "program_id": 42}],
     "uptime_seconds": 93784.5, "version": "0.1.0",
+}
+HEALTH = {
+    "checks": {"backends": 1, "in_flight": 0, "waiting": 0, "succeeded": 9, "failed": 3, "rises": 0, "falls": 1},
+    "services": [{"name": "default", "panic": True, "backends": 2, "usable": 0, "on_unhealthy": "keep",
+                  "min_healthy_percent": 60}],
+    "backends": [
+        {"id": 1, "service": "default", "address": "10.0.1.10", "port": 8080, "upstream": "web", "type": "http",
+         "check_port": 8081, "state": "unhealthy", "since": 1700000000, "last_error": "status 503, not 200 to 399",
+         "last_error_at": 1700000001, "checks": 12, "failures": 3, "falls": 1, "streak": 1, "needed": 4,
+         "last_check_seconds": 0.002, "withheld_permille": 0, "cut": False}],
 }
 SERVICES = {"services": [
     {"name": "default", "addresses": ["10.0.0.1", "2001:db8::1"], "tcp_ports": [80, 443], "udp_ports": [53],
@@ -116,6 +129,7 @@ class FakeLoomd(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             ("GET", "/services"): (200, SERVICES),
             ("GET", "/config"): (200, CONFIG),
             ("GET", "/ebpf/stats"): (200, STATS),
+            ("GET", "/ebpf/health"): (200, HEALTH),
             ("GET", "/ebpf/backends"): (200, {"backends": BACKENDS}),
             ("GET", "/ebpf/backends/stats"): (200, {"backends": COUNTS}),
             ("GET", "/ebpf/connections"): (200, {"connections": [connection(0), connection(1)],

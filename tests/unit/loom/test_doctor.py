@@ -303,6 +303,10 @@ class Links(Case):
         self.service["backends"] = []
         self.lb.ip("address add 10.9.0.1/24 dev lb0")
         self.assert_found(("queues", "lb0", "warning", "1 receive queue"))
+        self.config["ebpf"]["xdp"]["cpu_affinity"] = [0, 1]
+        self.assert_found()
+        self.config["ebpf"]["xdp"]["cpu_affinity"] = [0, 4000]
+        self.assert_found(("cpus", "CPUs", "problem", "cannot use CPU 4000: it is not online"))
 
     def test_forwarding_that_is_off(self):
         for family, path in (("IPv4", "ipv4/ip_forward"), ("IPv6", "ipv6/conf/all/forwarding")):

@@ -14,7 +14,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
-from fake_loomd import BACKENDS, CONFIG, COUNTS, STATS, FakeLoomd, Raw, connection, error  # noqa: E402
+from fake_loomd import BACKENDS, CONFIG, COUNTS, HEALTH, STATS, FakeLoomd, Raw, connection, error  # noqa: E402
 
 LOOM = os.environ["LOOM"]
 SOURCE = pathlib.Path(os.environ["LOOM_SOURCE"])
@@ -74,6 +74,9 @@ class Requests(Case):
                {"address": "2001:db8::1", "port": 0, "weight": 0, "id": 7, "service": "dns"})]),
             (["backends", "weight", "1", "65535"], [("PATCH", one, {"weight": 65535})]),
             (["backends", "drain", "1"], [("PATCH", one, {"state": "draining"})]),
+            (["backends", "drain", "1", "--deadline", "30s"],
+             [("PATCH", one, {"state": "draining", "deadline": "30s"})]),
+            (["health"], [("GET", "/ebpf/health", None)]),
             (["backends", "undrain", "1"], [("PATCH", one, {"state": "active"})]),
             (["backends", "rm", "1"], [("DELETE", one, None)]),
             (["backends", "rm", "1", "--deadline", "30s"], [("DELETE", one + "?deadline=30s", None)]),
@@ -135,9 +138,22 @@ class Output(Case):
 
     def test_backends_are_listed_with_their_next_hop_and_counts(self):
         rows = self.rows(self.loom("backends")[0])
-        self.assertEqual(rows[1], ["1", "default", "10.0.1.10:8080", "100", "active", "02:00:00:00:00:01", "eth0",
+        self.assertEqual(rows[1], ["1", "default", "10.0.1.10:8080", "100", "active", "unhealthy", "02:00:00:00:00:01", "eth0",
                                    "12", "34", "1.2", "M", "1", "3.4", "GB", "60", "B"])
-        self.assertEqual(rows[2][:8], ["2", "default", "[2001:db8::2]:*", "50", "draining", "resolving", "0", "0"])
+        self.assertEqual(rows[2][:9],
+                         ["2", "default", "[2001:db8::2]:*", "50", "draining", "unchecked", "resolving", "0", "0"])
+
+    def test_health_is_listed_with_the_last_error_and_panics_come_first(self):
+        out, _ = self.loom("health")
+        self.assertTrue(out.startswith("service default panics: 0 of 2 backends are usable, less than 60%; all are used"))
+        self.assertIn("unhealthy, 1 of 4 to rise", out)
+        self.assertIn("http :8081", out)
+        self.assertIn("status 503, not 200 to 399", out)
+        self.assertEqual(json.loads(self.loom("health", "--json")[0]), HEALTH)
+
+    def test_health_says_when_nothing_is_checked(self):
+        self.answer("GET", "/ebpf/health", 200, dict(HEALTH, services=[], backends=[]))
+        self.assertIn("no backend is checked", self.loom("health")[0])
 
     def test_a_backend_without_counts_yet_is_listed(self):
         self.answer("GET", "/ebpf/backends/stats", 200, {"backends": []})

@@ -187,6 +187,36 @@ static void a_deadline_cuts_and_not_before(void **state)
 	assert_false(backends_expire(*state, 9999));
 }
 
+static void a_draining_backend_is_cut_at_its_deadline_and_stays(void **state)
+{
+	struct backend *backend = model_backend(*state, 1, NULL);
+	uint64_t now = 1000 * NSEC_PER_SEC;
+	struct backend_patch patch = { .has_state = true,
+				       .state = BACKEND_DRAINING,
+				       .deadline_s = 30 };
+
+	clock_fake(&now);
+	assert_int_equal(backends_next_deadline(*state), 0);
+	assert_int_equal(backends_patch(*state, 1, &patch, NULL), 0);
+	clock_fake(NULL);
+	assert_int_equal(backend->deadline_wall_s, 1030);
+	assert_int_equal(backends_next_deadline(*state), 1030);
+	assert_false(backends_expire(*state, 1029));
+	assert_false(backend->drained);
+	assert_true(backends_expire(*state, 1030));
+	assert_true(backend->drained);
+	assert_int_equal(backend->state, BACKEND_DRAINING);
+	assert_int_equal(backends_next_deadline(*state), 0);
+	assert_false(backends_expire(*state, 9999));
+
+	/* Back in use, nothing of it is left. */
+	patch = (struct backend_patch){ .has_state = true, .state = BACKEND_ACTIVE };
+	assert_int_equal(backends_patch(*state, 1, &patch, NULL), 0);
+	assert_true(backends_expire(*state, 9999));
+	assert_false(backend->drained);
+	assert_int_equal(backend->deadline_wall_s, 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -200,6 +230,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			weight_and_draining_are_patched_unless_it_is_leaving, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_deadline_cuts_and_not_before, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_draining_backend_is_cut_at_its_deadline_and_stays,
+						setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,7 +65,7 @@ static bool status_says(const char *field, const char *value)
 
 static int drop_and_read_back(void)
 {
-	EXPECT(privilege_drop(NULL) == 0);
+	EXPECT(privilege_drop(false, NULL) == 0);
 	EXPECT(status_says("CapEff", NEEDED));
 	EXPECT(status_says("CapPrm", NEEDED));
 	EXPECT(status_says("CapBnd", NEEDED));
@@ -112,7 +112,7 @@ static int use_what_is_left(void)
 	int file = memfd_create("loom_sys", MFD_CLOEXEC);
 
 	EXPECT(file >= 0);
-	EXPECT(privilege_drop(NULL) == 0);
+	EXPECT(privilege_drop(false, NULL) == 0);
 	EXPECT(use_maps() == 0);
 	EXPECT(mount("none", "/mnt", "tmpfs", 0, NULL) == -1 && errno == EPERM);
 	EXPECT(unshare(CLONE_NEWNET) == -1 && errno == EPERM);
@@ -130,7 +130,7 @@ static void afterwards_maps_work_and_the_rest_does_not(void **state)
 
 static int exec_as_root(void)
 {
-	EXPECT(privilege_drop(NULL) == 0);
+	EXPECT(privilege_drop(false, NULL) == 0);
 	execl("/bin/sh", "sh", "-c",
 	      "test \"$(sed -n 's/^CapEff:.//p' /proc/$$/status)\" = " NEEDED, NULL);
 	return 255;
@@ -200,7 +200,7 @@ static int drop_nothing(void)
 	capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, CAP_BPF,
 		      CAP_NET_ADMIN, CAP_PERFMON, -1);
 	EXPECT(capng_apply(CAPNG_SELECT_BOTH) == 0);
-	if (privilege_drop(&err) < 0)
+	if (privilege_drop(false, &err) < 0)
 		fprintf(stderr, "%s\n", err.text);
 	return drop_and_read_back();
 }
@@ -220,7 +220,7 @@ static int drop_without_setpcap(void)
 	capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_BPF, CAP_NET_ADMIN,
 		      CAP_PERFMON, -1);
 	EXPECT(capng_apply(CAPNG_SELECT_CAPS) == 0);
-	if (privilege_drop(&err) < 0)
+	if (privilege_drop(false, &err) < 0)
 		fprintf(stderr, "%s\n", err.text);
 	EXPECT(status_says("CapEff", NEEDED));
 	EXPECT(status_says("CapPrm", NEEDED));

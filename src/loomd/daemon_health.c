@@ -1,0 +1,124 @@
+/* What checks and time say of backends becomes a change of the model like any other. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backends.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon_internal.h"
+#include "model/weights.h"
+
+/* After a failure; the kernel refused for a reason that may last. */
+#define RETRY_NS NSEC_PER_SEC
+
+static void commit_observed(struct daemon *daemon)
+{
+	uint64_t begun = clock_now_ns();
+	struct err err = { 0 };
+	struct model *next;
+	int r = model_copy(daemon->current, &next);
+
+	if (r == 0)
+		r = daemon_commit_observed(daemon, next, &err);
+	else
+		err_set(&err, r, "out of memory");
+	daemon->health_cost_ns = clock_now_ns() - begun;
+	if (r == 0)
+		return;
+	log_error("cannot apply what health checks say: %s; trying again", err.text);
+	loop_arm_sooner(daemon->health_timer, RETRY_NS);
+}
+
+static void on_health_timer(void *ctx)
+{
+	commit_observed(ctx);
+}
+
+/* Verdicts take half of the time at most, however many there are. */
+static void on_changed(void *ctx)
+{
+	struct daemon *daemon = ctx;
+
+	loop_arm_sooner(daemon->health_timer, daemon->health_cost_ns);
+}
+
+static void on_deadline(void *ctx)
+{
+	commit_observed(ctx);
+}
+
+int daemon_health_open(struct daemon *daemon, struct err *err)
+{
+	int r = loop_add_timer(daemon->loop, on_health_timer, daemon, &daemon->health_timer);
+
+	if (r == 0)
+		r = loop_add_timer(daemon->loop, on_deadline, daemon, &daemon->deadline_timer);
+	if (r < 0)
+		return err_set(err, r, "cannot prepare health checks: out of memory");
+	r = health_open(&daemon->health, daemon->loop, on_changed, daemon, err);
+	if (r < 0)
+		return r;
+	/* Serving unchecked backends beats not serving. */
+	if (health_wants_tunnels(daemon->config) && health_open_tunnels(daemon->health, err) < 0)
+		log_error("%s", err->text);
+	if (r == 0)
+		r = health_overlay(daemon->health, daemon->config, daemon->current, true, err);
+	if (r == 0)
+		daemon_health_follow(daemon);
+	return r;
+}
+
+int daemon_health_overlay(struct daemon *daemon, struct model *next, struct err *err)
+{
+	return daemon->health ? health_overlay(daemon->health, daemon->config, next, false, err)
+			      : 0;
+}
+
+static void arm_deadline(struct daemon *daemon)
+{
+	int64_t deadline = backends_next_deadline(daemon->current);
+	int64_t left = deadline - clock_wall_s();
+
+	if (deadline)
+		loop_arm(daemon->deadline_timer, left > 0 ? (uint64_t)left * NSEC_PER_SEC : 0);
+	else
+		loop_disarm(daemon->deadline_timer);
+}
+
+void daemon_health_follow(struct daemon *daemon)
+{
+	if (!daemon->health)
+		return;
+	health_follow(daemon->health, daemon->config, daemon->current);
+	arm_deadline(daemon);
+}
+
+static size_t healthy_count(const struct service *service)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < service->backend_count; i++)
+		count += backend_accepts(&service->backends[i]);
+	return count;
+}
+
+void daemon_health_compare(const struct model *old, const struct model *new)
+{
+	for (size_t i = 0; i < new->service_count; i++) {
+		const struct service *now = &new->services[i];
+		const struct service *was = model_service(old, now->name);
+		bool panicked = was && service_panics(was);
+
+		if (service_panics(now) == panicked)
+			continue;
+		if (panicked)
+			log_notice("service %s has enough healthy backends again: the others are "
+				   "left out; healthy=%zu",
+				   now->name, healthy_count(now));
+		else
+			log_warning("service %s has too few healthy backends: all are used, "
+				    "healthy or not; healthy=%zu min_healthy=%u%%",
+				    now->name, healthy_count(now), now->min_healthy_percent);
+	}
+}
