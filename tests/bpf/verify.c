@@ -15,6 +15,7 @@
 #include "base/must.h"
 #include "decap.skel.h"
 #include "lb.skel.h"
+#include "planes/lb/lb_traced.h"
 
 #define LOG_BYTES (1 << 16)
 #define LOG_STATS 4 /* bpf_log_level: BPF_LOG_STATS */
@@ -58,11 +59,6 @@ static void without_destination_nat(struct lb_bpf *bpf)
 	bpf->rodata->lb_const_nat_destination = false;
 }
 
-static void traced(struct lb_bpf *bpf)
-{
-	bpf->rodata->lb_const_trace = true;
-}
-
 static void smallest(struct lb_bpf *bpf)
 {
 	without_ipv6(bpf);
@@ -75,8 +71,7 @@ static const struct specialisation {
 	void (*apply)(struct lb_bpf *bpf);
 	const char *absent[4]; /* maps that the loaded program must not touch */
 } specialisations[] = {
-	{ "lb-everything", everything, { "lb_trace", "lb_trace_filter", "lb_trace_counts", "lb_trace_note" } },
-	{ "lb-traced", traced, { NULL } },
+	{ "lb-everything", everything, { NULL } },
 	{ "lb-no-ipv4", without_ipv4, { "lb_conns4" } },
 	{ "lb-no-ipv6", without_ipv6, { "lb_conns6" } },
 	{ "lb-no-udp", without_udp, { NULL } },
@@ -275,10 +270,25 @@ static bool verify_lb(const struct specialisation *s, const char *budget, unsign
 	     really_absent(bpf->obj, s, &m);
 	if (!*whole)
 		*whole = m.instructions;
-	else if (m.instructions >= *whole && s->apply != traced) {
+	else if (m.instructions >= *whole) {
 		fprintf(stderr, "%s: no smaller than the whole program\n", s->name);
 		ok = false;
 	}
+	lb_bpf__destroy(bpf);
+	return ok;
+}
+
+static bool verify_traced(const char *budget)
+{
+	struct lb_bpf *bpf = lb_traced_open();
+	struct measures m = { 0 };
+	bool ok;
+
+	if (!bpf) {
+		fprintf(stderr, "cannot open lb_traced.bpf.o: %s\n", strerror(errno));
+		return false;
+	}
+	ok = verify("lb-traced", bpf->obj, bpf->progs.lb_main, budget, &m);
 	lb_bpf__destroy(bpf);
 	return ok;
 }
@@ -321,6 +331,7 @@ int main(int argc, char **argv)
 	       "bytes", "load ms");
 	for (size_t i = 0; i < sizeof(specialisations) / sizeof(*specialisations); i++)
 		ok &= verify_lb(&specialisations[i], argv[1], &whole);
+	ok &= verify_traced(argv[1]);
 	ok &= verify_decap(argv[1]);
 	return !ok;
 }

@@ -366,42 +366,32 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 	return forward_ipv6(ctx, p, conn);
 }
 
-static __always_inline int balance_frame(struct xdp_md *ctx, __be16 type, struct packet *p)
-{
-	if (lb_const_ipv4 && type == bpf_htons(ETH_P_IP))
-		return balance_ipv4(ctx, p);
-	if (lb_const_ipv6 && type == bpf_htons(ETH_P_IPV6))
-		return balance_ipv6(ctx, p);
-	return pass(ctx, LB_NOT_IP);
-}
-
 static __always_inline int balance(struct xdp_md *ctx)
 {
 	struct packet p = {}; /* copied whole by the slow path */
 	__be16 type;
-	int verdict;
 
-	if (lb_const_trace)
-		lb_trace_begin(ctx);
 	type = parse_ethernet(frame_start(ctx), frame_end(ctx), &p);
-	verdict = balance_frame(ctx, type, &p);
-	if (!lb_const_trace)
-		return verdict;
-	note_packet(&p, type);
-	return lb_trace_end(ctx, verdict);
+	if (lb_const_ipv4 && type == bpf_htons(ETH_P_IP))
+		return balance_ipv4(ctx, &p);
+	if (lb_const_ipv6 && type == bpf_htons(ETH_P_IPV6))
+		return balance_ipv6(ctx, &p);
+	return pass(ctx, LB_NOT_IP);
 }
 
 SEC("xdp")
 int lb_main(struct xdp_md *ctx)
 {
-	return balance(ctx);
+	lb_trace_begin(ctx);
+	return lb_trace_end(balance(ctx));
 }
 
 /* The same on the CPU that lb_spread chose.  Both are loaded where they are used. */
 SEC("?xdp/cpumap")
 int lb_main_cpu(struct xdp_md *ctx)
 {
-	return balance(ctx);
+	lb_trace_begin(ctx);
+	return lb_trace_end(balance(ctx));
 }
 
 char _license[] SEC("license") = "GPL";

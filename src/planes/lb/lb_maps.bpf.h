@@ -31,7 +31,6 @@ const volatile bool lb_const_any_port = true;
 const volatile bool lb_const_local = true; /* some new flows are left to the stack */
 const volatile bool lb_const_echo = true;
 const volatile bool lb_const_fallback = true; /* what finds no way goes to the stack */
-const volatile bool lb_const_trace;	      /* lb_trace.bpf.h */
 const volatile __u16 lb_const_mss_max;	      /* of SYNs; 0: not clamped; 65535: by MTU alone */
 const volatile __u32 lb_const_icmp_interval_ns = 1000000; /* between two ICMP errors, a CPU */
 const volatile __be32 lb_const_outer4;			  /* outer source addresses: network ... */
@@ -204,25 +203,5 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16384); /* sized before load */
 } lb_events SEC(".maps");
-
-/* These three are made for a trace, and are never pinned. */
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096); /* sized before load */
-} lb_trace SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct lb_trace_filter);
-} lb_trace_filter SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct lb_trace_count);
-} lb_trace_counts SEC(".maps");
 
 #endif

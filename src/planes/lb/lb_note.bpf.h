@@ -1,20 +1,28 @@
 /* lb_note.bpf.h - what a traced packet met on its way, noted where it happens (lb_trace.bpf.h makes
  * an event of it).
  *
- * Forwarding notes nothing: what became of such a packet is read from its entry afterwards, so that
- * the program that nobody traces has nothing more to do for it. */
+ * Only in lb_traced.bpf.c: the program that nobody traces is the same, instruction by instruction,
+ * as if there were none of this.  Forwarding notes nothing: what became of such a packet is read
+ * from its entry afterwards. */
 #ifndef LB_NOTE_BPF_H
 #define LB_NOTE_BPF_H
 
 #include "lb_maps.bpf.h"
+
+#ifndef LB_TRACED
+#define LB_TRACED 0
+#endif
+
+#if LB_TRACED
 
 #define NOTE_NO_TABLE (~0u)
 
 /* Of the packet under way. */
 struct note {
 	struct lb_trace_event event;
-	__u32 row; /* of lb_backends; 0: none was selected */
-	__u32 l3;  /* offset of the IP header; 0: there is none */
+	__u32 row;	/* of lb_backends; 0: none was selected */
+	__u32 l3;	/* offset of the IP header; 0: there is none */
+	__u32 fragment; /* enum fragment */
 };
 
 struct {
@@ -34,7 +42,7 @@ static __always_inline struct note *note_get(void)
 /* The last counter is the one that the packet ended under. */
 static __always_inline void note_counter(__u32 counter)
 {
-	struct note *note = lb_const_trace ? note_get() : NULL;
+	struct note *note = note_get();
 
 	if (note)
 		note->event.counter = counter;
@@ -42,7 +50,7 @@ static __always_inline void note_counter(__u32 counter)
 
 static __always_inline void note_new(void)
 {
-	struct note *note = lb_const_trace ? note_get() : NULL;
+	struct note *note = note_get();
 
 	if (note)
 		note->event.flags |= LB_TRACE_NEW;
@@ -50,7 +58,7 @@ static __always_inline void note_new(void)
 
 static __always_inline void note_service(__u32 table)
 {
-	struct note *note = lb_const_trace ? note_get() : NULL;
+	struct note *note = note_get();
 
 	if (note)
 		note->event.table = table;
@@ -58,10 +66,29 @@ static __always_inline void note_service(__u32 table)
 
 static __always_inline void note_row(__u32 row)
 {
-	struct note *note = lb_const_trace ? note_get() : NULL;
+	struct note *note = note_get();
 
 	if (note)
 		note->row = row;
 }
 
+#else
+
+static __always_inline void note_counter(__u32 counter)
+{
+}
+
+static __always_inline void note_new(void)
+{
+}
+
+static __always_inline void note_service(__u32 table)
+{
+}
+
+static __always_inline void note_row(__u32 row)
+{
+}
+
+#endif
 #endif

@@ -1,10 +1,32 @@
 /* lb_trace.bpf.h - one event a packet, for the operator who asked why it went where it went.
  *
- * Only in the program loaded with lb_const_trace: user space swaps it in while somebody traces. */
+ * Only in lb_traced.bpf.c, which user space swaps in while somebody traces. */
 #ifndef LB_TRACE_BPF_H
 #define LB_TRACE_BPF_H
 
 #include "lb_flow.bpf.h"
+
+#if LB_TRACED
+
+/* Made anew for each trace, never pinned. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096); /* sized before load */
+} lb_trace SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lb_trace_filter);
+} lb_trace_filter SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lb_trace_count);
+} lb_trace_counts SEC(".maps");
 
 #define TRACE_WORDS (LB_TRACE_BYTES / 8)
 
@@ -35,14 +57,30 @@ static __always_inline void keep_frame(struct xdp_md *ctx, struct lb_trace_event
 	event->captured = at;
 }
 
+static __always_inline void note_packet(struct note *note, const struct packet *p, __be16 type)
+{
+	note->event.proto = p->proto;
+	note->event.tcp_flags = p->tcp_flags;
+	note->event.sport = p->sport;
+	note->event.dport = p->dport;
+	note->event.family = type == bpf_htons(ETH_P_IP) ? AF_INET : AF_INET6;
+	note->fragment = p->fragment;
+	note->l3 = p->l3;
+}
+
+/* Before the packet is balanced: keeps what that may change.  It is parsed twice, so that the
+ * program that nobody traces is not built around what this needs. */
 __noinline int lb_trace_begin(struct xdp_md *ctx)
 {
 	struct note *note = note_get();
+	struct packet p = {};
+	__be16 type;
 
 	if (!note)
 		return 0;
 	note->row = 0;
 	note->l3 = 0;
+	note->fragment = FRAGMENT_NONE;
 	__builtin_memset(&note->event, 0, offsetof(struct lb_trace_event, frame));
 	note->event.ifindex = ctx->ingress_ifindex;
 	note->event.length = frame_length(ctx);
@@ -50,26 +88,15 @@ __noinline int lb_trace_begin(struct xdp_md *ctx)
 	note->event.counter = LB_COUNTER_COUNT;
 	note->event.state = LB_STATES;
 	keep_frame(ctx, &note->event);
-	return 0;
-}
-
-/* What parsing learned.  type: the ether type. */
-static __always_inline void note_packet(const struct packet *p, __be16 type)
-{
-	struct note *note = note_get();
-
-	if (!note)
-		return;
-	note->event.proto = p->proto;
-	note->event.tcp_flags = p->tcp_flags;
-	note->event.sport = p->sport;
-	note->event.dport = p->dport;
+	type = parse_ethernet(frame_start(ctx), frame_end(ctx), &p);
 	if (type == bpf_htons(ETH_P_IP))
-		note->event.family = AF_INET;
+		parse_ipv4(frame_start(ctx), frame_end(ctx), &p);
 	else if (type == bpf_htons(ETH_P_IPV6))
-		note->event.family = AF_INET6;
-	if (note->event.family)
-		note->l3 = p->l3;
+		parse_ipv6(ctx, &p);
+	else
+		return 0;
+	note_packet(note, &p, type);
+	return 0;
 }
 
 /* Addresses stand in the event also where parsing has not come that far: they are read from the
@@ -146,6 +173,11 @@ static __always_inline void note_outcome(struct note *note)
 	struct lb_key6 key;
 	__u32 row = note->row;
 
+	if (slow && note->fragment == FRAGMENT_LATER && addr_same(slow->p.saddr, event->saddr) &&
+	    addr_same(slow->p.daddr, event->daddr)) {
+		event->sport = slow->p.sport; /* the first fragment's */
+		event->dport = slow->p.dport;
+	}
 	flow = slow ? note_flow(event, slow, &key) : NULL;
 	if (flow) {
 		row = flow->backend;
@@ -199,12 +231,13 @@ static __always_inline void emit(const struct lb_trace_event *event, struct lb_t
 	*sent = *event;
 	sent->time_ns = bpf_ktime_get_ns();
 	count->sent++;
-	/* Who traces looks by the clock: waking it for each packet would cost more than the event. */
+	/* Who traces looks by the clock: waking it for each packet would cost more than the event.
+	 */
 	bpf_ringbuf_submit(sent, BPF_RB_NO_WAKEUP);
 }
 
 /* Makes the event, if it is wanted.  Returns the packet's verdict. */
-__noinline int lb_trace_end(struct xdp_md *ctx, __u32 verdict)
+__noinline int lb_trace_end(__u32 verdict)
 {
 	const struct lb_trace_filter *filter;
 	struct lb_trace_count *count;
@@ -214,7 +247,7 @@ __noinline int lb_trace_end(struct xdp_md *ctx, __u32 verdict)
 
 	filter = bpf_map_lookup_elem(&lb_trace_filter, &zero);
 	count = bpf_map_lookup_elem(&lb_trace_counts, &zero);
-	if (!ctx || !note || !filter || !count)
+	if (!note || !filter || !count)
 		return verdict;
 	count->seen++;
 	note->event.verdict = verdict;
@@ -228,4 +261,17 @@ __noinline int lb_trace_end(struct xdp_md *ctx, __u32 verdict)
 	return verdict;
 }
 
+#else
+
+static __always_inline int lb_trace_begin(struct xdp_md *ctx)
+{
+	return 0;
+}
+
+static __always_inline int lb_trace_end(__u32 verdict)
+{
+	return verdict;
+}
+
+#endif
 #endif
