@@ -59,15 +59,30 @@ static void on_sweep(void *ctx)
 	loop_arm(daemon->sweep_timer, complete ? until_next_pass(daemon) : PAUSE_NS);
 }
 
+/* A storm of events takes a tenth of the time at most. */
+static uint64_t settle_ns(const struct daemon *daemon)
+{
+	return SETTLE_NS + 10 * daemon->resolve_cost_ns;
+}
+
 static void on_resolve(void *ctx)
 {
 	struct daemon *daemon = ctx;
 
 	uint64_t begun = clock_now_ns();
+	bool complete;
 
-	lb_resolve_all(daemon->lb, daemon->netlink);
-	daemon->resolve_cost_ns = clock_now_ns() - begun;
-	loop_arm(daemon->resolve_timer, RESOLVE_NS);
+	if (!daemon->resolve_spent_ns)
+		daemon->resolve_again = false;
+	complete = lb_resolve_step(daemon->lb, daemon->netlink);
+	daemon->resolve_spent_ns += clock_now_ns() - begun;
+	if (!complete) {
+		loop_arm(daemon->resolve_timer, PAUSE_NS);
+		return;
+	}
+	daemon->resolve_cost_ns = daemon->resolve_spent_ns;
+	daemon->resolve_spent_ns = 0;
+	loop_arm(daemon->resolve_timer, daemon->resolve_again ? settle_ns(daemon) : RESOLVE_NS);
 }
 
 /* Interfaces that were gone and are back, or have other addresses. */
@@ -89,9 +104,10 @@ static void on_netlink(void *ctx, uint32_t events)
 	(void)events;
 	if (kinds & (NETLINK_CHANGED_LINK | NETLINK_CHANGED_ADDR))
 		follow_interfaces(daemon);
-	/* A storm of events takes a tenth of the time at most. */
-	if (kinds)
-		loop_arm_sooner(daemon->resolve_timer, SETTLE_NS + 10 * daemon->resolve_cost_ns);
+	if (!kinds)
+		return;
+	daemon->resolve_again = true;
+	loop_arm_sooner(daemon->resolve_timer, settle_ns(daemon));
 }
 
 static void on_lb_event(void *ctx, uint32_t events)

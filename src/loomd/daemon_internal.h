@@ -43,11 +43,13 @@ struct daemon {
 	struct leaving *leaving; /* owned */
 	size_t leaving_count;
 
-	int lock_fd;		  /* owned; held while this daemon owns the instance */
-	bool upgrade;		  /* on exit, start the binary anew */
-	bool detach;		  /* on close */
-	bool serving;		  /* the data path stands */
-	uint64_t resolve_cost_ns; /* of the last pass over all backends */
+	int lock_fd;		   /* owned; held while this daemon owns the instance */
+	bool upgrade;		   /* on exit, start the binary anew */
+	bool detach;		   /* on close */
+	bool serving;		   /* the data path stands */
+	uint64_t resolve_cost_ns;  /* of the last pass over all backends */
+	uint64_t resolve_spent_ns; /* of the pass under way */
+	bool resolve_again;	   /* something changed since the pass under way began */
 	uint64_t started_ns;
 	uint64_t reloads_ok;
 	uint64_t reloads_failed;

@@ -123,8 +123,10 @@ static int commit(struct daemon *daemon, struct model *next, bool saved, struct 
 	daemon_health_compare(old, next);
 	daemon_health_follow(daemon);
 	model_free(old);
-	if (daemon->lb)
-		lb_resolve_all(daemon->lb, daemon->netlink);
+	if (daemon->lb && !lb_resolve_new(daemon->lb, daemon->netlink) && daemon->resolve_timer) {
+		daemon->resolve_again = true;
+		loop_arm_sooner(daemon->resolve_timer, 0);
+	}
 	if (daemon->sweep_timer)
 		loop_arm(daemon->sweep_timer, 0); /* somebody may have begun to leave */
 	return 0;

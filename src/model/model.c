@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bitset.h"
+
 /* ---- owning ---- */
 
 static void service_done(struct service *service)
@@ -140,12 +142,23 @@ struct backend *model_backend(const struct model *model, uint32_t id, struct ser
 	return NULL;
 }
 
+/* Of n ids, one of 1 to n + 1 is free: which are taken is noted in one pass. */
 uint32_t model_free_id(const struct model *model)
 {
+	size_t count = 0;
+	uint64_t *taken;
 	uint32_t id = 1;
 
-	while (model_backend(model, id, NULL))
+	for (size_t i = 0; i < model->service_count; i++)
+		count += model->services[i].backend_count;
+	taken = calloc(count / 64 + 1, sizeof(*taken));
+	for (size_t i = 0; taken && i < model->service_count; i++)
+		for (size_t k = 0; k < model->services[i].backend_count; k++)
+			if (model->services[i].backends[k].id <= count)
+				bitset_set(taken, model->services[i].backends[k].id);
+	while (taken ? id <= count && bitset_test(taken, id) : !!model_backend(model, id, NULL))
 		id++;
+	free(taken);
 	return id;
 }
 

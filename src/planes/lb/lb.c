@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "lb_apply_internal.h"
+#include "lb_trace.h"
 
 /* The control map is pinned last: without it the rest is what a start that failed left behind. */
 static int check_pinned_version(struct lb *lb, bool *ret_whole, uint32_t *ret_version,
@@ -174,6 +175,7 @@ void lb_settle(struct lb *lb)
 void lb_set_config(struct lb *lb, const struct config_ebpf *config)
 {
 	lb->options.config = config;
+	apply_forget_all(lb);
 }
 
 int lb_set_link(struct lb *lb, uint32_t ifindex, uint32_t mtu)
@@ -217,6 +219,7 @@ void lb_close(struct lb *lb, enum plane_exit how)
 	if (!lb)
 		return;
 	lb_migrate_undo(lb);
+	lb_trace_stop(lb, NULL);
 	lb_links_close(lb);
 	if (how == PLANE_DETACH) {
 		lb_links_detach(lb->options.pin_dir);
@@ -229,8 +232,12 @@ void lb_close(struct lb *lb, enum plane_exit how)
 		if (lb->maps[i] >= 0)
 			close(lb->maps[i]);
 	if (lb->tables)
-		for (size_t i = 0; i < LB_MAX_SERVICES; i++)
+		for (size_t i = 0; i < LB_MAX_SERVICES; i++) {
 			free(lb->tables[i].name);
+			free(lb->tables[i].used_rows);
+		}
+	index_done(&lb->row_index);
+	index_done(&lb->table_index);
 	apply_keys_free(lb);
 	free(lb->tables);
 	free(lb->rows);

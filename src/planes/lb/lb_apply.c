@@ -33,7 +33,8 @@ static int adopt_rows(struct lb *lb)
 
 		if (bpf_map_lookup_elem(lb->maps[LB_MAP_BACKENDS], &row, &r->kernel) < 0)
 			return -errno;
-		r->used = r->kernel.state != LB_BACKEND_UNUSED;
+		if (r->kernel.state != LB_BACKEND_UNUSED && apply_adopt_row(lb, row) < 0)
+			return -ENOMEM;
 	}
 	for (uint32_t row = 0; row < LB_MAX_SOURCES; row++) {
 		if (bpf_map_lookup_elem(lb->maps[LB_MAP_SOURCES], &row, &lb->sources[row]) < 0)
@@ -135,6 +136,7 @@ static int service_tables(struct lb *lb, const struct service *service, int tabl
 		tables[ipv6] = apply_table_row(lb, service, ipv6, err);
 		if (tables[ipv6] < 0)
 			return tables[ipv6];
+		lb->tables[tables[ipv6]].serial = lb->serial;
 	}
 	return 0;
 }
@@ -177,8 +179,10 @@ static int apply_service(struct lb *lb, const struct service *service, bool *kee
 	if (!rows)
 		return err_set(err, r, "cannot apply service %s: out of memory", service->name);
 	r = service_tables(lb, service, tables, err);
-	if (r == 0)
-		r = service_backends(lb, service, tables, rows, keep, changed, err);
+	if (r < 0 || apply_is_unchanged(lb, service, tables, keep))
+		goto out;
+	apply_forget(lb, tables);
+	r = service_backends(lb, service, tables, rows, keep, changed, err);
 	if (r == 0)
 		r = apply_filters(lb, service, tables, err);
 	if (r == 0)
@@ -194,6 +198,9 @@ static int apply_service(struct lb *lb, const struct service *service, bool *kee
 		r = apply_states(lb, service, rows, changed, err);
 	if (r == 0)
 		r = apply_service_ports(lb, service, tables, err);
+	if (r == 0)
+		apply_remember(lb, service, tables, rows);
+out:
 	free(rows);
 	return r;
 }
@@ -203,6 +210,7 @@ static int replace_program(struct lb *lb, const struct model *model, struct err 
 	struct lb_features want = lb_features_of(lb->options.config, model);
 	int r;
 
+	want.trace = lb->features.trace;
 	if (lb_features_equal(&lb->features, &want) && !lb_spread_changed(lb))
 		return 0;
 	r = lb_program_load(lb, &want, err);
@@ -211,8 +219,40 @@ static int replace_program(struct lb *lb, const struct model *model, struct err 
 	return lb->link_count ? lb_attach(lb, err) : 0;
 }
 
+static int apply_services(struct lb *lb, const struct model *model, bool *keep, bool *changed,
+			  struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < model->service_count; i++)
+		r = apply_service(lb, &model->services[i], keep, changed, err);
+	return r;
+}
+
+static int retire_rows(struct lb *lb, const bool *keep, bool *changed, struct err *err)
+{
+	int r = 0;
+
+	for (uint32_t row = 1; r == 0 && row < lb->row_count; row++)
+		if (lb->rows[row].used && !keep[row])
+			r = apply_retire_row(lb, row, changed, err);
+	return r;
+}
+
+/* What services are asked under changes seldom: then all their keys are looked through. */
+static int remove_services(struct lb *lb, const struct model *model, uint64_t endpoints,
+			   struct err *err)
+{
+	int r = lb->endpoints ? 0 : apply_remove_services(lb, model, err);
+
+	if (r == 0)
+		lb->endpoints = endpoints;
+	return r;
+}
+
 int lb_apply(struct lb *lb, const struct model *model, struct err *err)
 {
+	uint64_t endpoints = apply_endpoints_of(model);
 	bool *keep = calloc(lb->row_count, sizeof(*keep));
 	bool changed = false;
 	int r;
@@ -220,18 +260,23 @@ int lb_apply(struct lb *lb, const struct model *model, struct err *err)
 	if (!keep)
 		return err_set(err, -ENOMEM, "cannot apply the model: out of memory");
 	apply_keys_begin(lb);
+	lb->serial++;
+	lb->apply_again = false;
+	if (endpoints != lb->endpoints)
+		lb->endpoints = 0;
 	r = replace_program(lb, model, err);
-	for (size_t i = 0; r == 0 && i < model->service_count; i++)
-		r = apply_service(lb, &model->services[i], keep, &changed, err);
+	if (r == 0)
+		r = apply_services(lb, model, keep, &changed, err);
 	if (r == 0)
 		r = apply_ports(lb, model, err);
 	if (r == 0)
-		r = apply_remove_services(lb, model, err);
+		r = remove_services(lb, model, endpoints, err);
 	if (r == 0)
 		r = apply_keys_end(lb, err);
-	for (uint32_t row = 1; r == 0 && row < lb->row_count; row++)
-		if (lb->rows[row].used && !keep[row])
-			r = apply_retire_row(lb, row, &changed, err);
+	if (r == 0)
+		r = retire_rows(lb, keep, &changed, err);
+	if (r == 0 && lb->apply_again)
+		r = apply_services(lb, model, keep, &changed, err);
 	if (r == 0)
 		apply_release_tables(lb, model);
 	/* Flows must notice what did change, also when the rest failed. */

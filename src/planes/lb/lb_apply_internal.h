@@ -37,6 +37,7 @@ int apply_put(struct lb *lb, enum lb_map map, const void *key, const void *value
 	      struct err *err);
 
 /* lb_apply_rows.c: backends and the addresses NAT sends from. */
+int apply_adopt_row(struct lb *lb, uint32_t row);
 int apply_backend(struct lb *lb, const struct backend *backend, uint32_t table, bool *changed,
 		  uint32_t *ret_row, struct err *err);
 /* After the tables: a new connection in between would find its slot's backend closed. */
@@ -58,6 +59,18 @@ int apply_table_row(struct lb *lb, const struct service *service, bool ipv6, str
 int apply_table(struct lb *lb, uint32_t row, const struct service *service,
 		const uint32_t *backend_rows, struct err *err);
 void apply_release_tables(struct lb *lb, const struct model *model);
+
+/* lb_apply_unchanged.c: which services need not be applied. */
+/* Whether the maps have service as it is; marks its rows in keep if so. */
+bool apply_is_unchanged(struct lb *lb, const struct service *service, const int tables[2],
+			bool *keep);
+void apply_forget(struct lb *lb, const int tables[2]);
+void apply_remember(struct lb *lb, const struct service *service, const int tables[2],
+		    const uint32_t *rows);
+void apply_forget_all(struct lb *lb);
+/* Another service may have the server of row, and the address of both was row's. */
+void apply_forget_server(struct lb *lb, uint32_t row);
+uint64_t apply_endpoints_of(const struct model *model);
 
 /* lb_apply_keys.c: maps whose keys follow from the services: written as they are applied, and what
  * no service wants any more is removed at the end. */

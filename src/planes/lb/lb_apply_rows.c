@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "lb_apply_internal.h"
 #include "model/weights.h"
 
@@ -79,26 +80,52 @@ int apply_fill_sources(struct lb *lb, const struct lb_next_hop *hop, bool ipv6,
 
 /* ---- backend rows ---- */
 
+static uint64_t row_hash(const void *addr, __be16 port, uint32_t table)
+{
+	return hash_bytes(addr, sizeof(struct addr), (uint64_t)table << 16 | port);
+}
+
+static uint64_t hash_of_row(const struct lb *lb, uint32_t row)
+{
+	const struct lb_backend *kernel = &lb->rows[row].kernel;
+
+	return row_hash(kernel->addr, kernel->port, kernel->service);
+}
+
+int apply_adopt_row(struct lb *lb, uint32_t row)
+{
+	lb->rows[row].used = true;
+	lb->unresolved += !lb->rows[row].unresolved;
+	lb->rows[row].unresolved = true;
+	return index_put(&lb->row_index, hash_of_row(lb, row), row);
+}
+
 /* Not by its id: that moves when a configuration without ids loses a backend. */
 static uint32_t find_row(const struct lb *lb, const struct backend *backend, uint32_t table)
 {
-	for (uint32_t row = 1; row < lb->row_count; row++) {
+	__be16 port = htons(backend->port);
+	struct index_walk walk = index_find(&lb->row_index,
+					    row_hash(&backend->address, port, table));
+	uint32_t row;
+
+	while (index_next(&walk, &row)) {
 		const struct lb_backend *kernel = &lb->rows[row].kernel;
 
-		if (lb->rows[row].used && kernel->service == table &&
-		    kernel->port == htons(backend->port) &&
+		if (kernel->service == table && kernel->port == port &&
 		    !memcmp(kernel->addr, &backend->address, sizeof(kernel->addr)))
 			return row;
 	}
 	return 0;
 }
 
-static uint32_t free_row(const struct lb *lb)
+static uint32_t free_row(struct lb *lb)
 {
-	for (uint32_t row = 1; row < lb->row_count; row++)
-		if (!lb->rows[row].used)
-			return row;
-	return 0;
+	uint32_t row = lb->row_free ? lb->row_free : 1;
+
+	while (row < lb->row_count && lb->rows[row].used)
+		row++;
+	lb->row_free = row;
+	return row < lb->row_count ? row : 0;
 }
 
 int apply_write_row(struct lb *lb, uint32_t row, const struct lb_backend *kernel, bool *changed,
@@ -184,7 +211,10 @@ int apply_backend(struct lb *lb, const struct backend *backend, uint32_t table, 
 	r = apply_write_row(lb, row, &kernel, changed, err);
 	if (r < 0)
 		return r;
-	lb->rows[row].used = true;
+	if (!lb->rows[row].used && apply_adopt_row(lb, row) < 0) {
+		lb->rows[row].used = false;
+		return err_set(err, -ENOMEM, "cannot add backend %u: out of memory", backend->id);
+	}
 	*ret_row = row;
 	return 0;
 }
@@ -253,6 +283,7 @@ int apply_reals(struct lb *lb, uint32_t row, const struct service *service, stru
 void apply_remove_reals(struct lb *lb, uint32_t row)
 {
 	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP };
+	bool deleted = false;
 
 	for (size_t i = 0; i < sizeof(protos); i++) {
 		struct lb_service_key key;
@@ -261,8 +292,10 @@ void apply_remove_reals(struct lb *lb, uint32_t row)
 		real_key(&lb->rows[row].kernel, protos[i], &key);
 		/* Two services may share a server: the key is its last writer's. */
 		if (bpf_map_lookup_elem(lb->maps[LB_MAP_REALS], &key, &owner) == 0 && owner == row)
-			bpf_map_delete_elem(lb->maps[LB_MAP_REALS], &key);
+			deleted |= bpf_map_delete_elem(lb->maps[LB_MAP_REALS], &key) == 0;
 	}
+	if (deleted)
+		apply_forget_server(lb, row);
 }
 
 int apply_retire_row(struct lb *lb, uint32_t row, bool *changed, struct err *err)
@@ -275,6 +308,9 @@ int apply_retire_row(struct lb *lb, uint32_t row, bool *changed, struct err *err
 	r = apply_write_row(lb, row, &kernel, changed, err);
 	if (r < 0)
 		return r;
+	index_remove(&lb->row_index, hash_of_row(lb, row), row);
 	lb->rows[row].used = false;
+	if (row < lb->row_free)
+		lb->row_free = row;
 	return retire_counts(lb, row, err);
 }

@@ -194,6 +194,8 @@ static bool set_any_port(uint64_t *to, const uint16_t *ports, size_t count)
 
 static void collect_ports(const struct lb *lb, const struct model *model, struct lb_ports *ports)
 {
+	bool nat[LB_PROTOS] = { false };
+
 	for (size_t i = 0; i < model->service_count; i++) {
 		const struct service *service = &model->services[i];
 		uint64_t *from[LB_PROTOS] = { (uint64_t *)ports->from[LB_TCP],
@@ -217,9 +219,7 @@ static void collect_ports(const struct lb *lb, const struct model *model, struct
 
 			if (!used[p])
 				continue;
-			for (uint32_t port = lb->options.port_first; port <= lb->options.port_last;
-			     port++)
-				bitset_set((uint64_t *)ports->to[p], port);
+			nat[p] = true;
 			if (service->forwarding == CONFIG_NAT_FULL)
 				continue;
 			for (size_t b = 0; b < service->backend_count; b++) {
@@ -232,9 +232,13 @@ static void collect_ports(const struct lb *lb, const struct model *model, struct
 			}
 		}
 	}
-	for (int p = 0; p < LB_PROTOS; p++)
+	for (int p = 0; p < LB_PROTOS; p++) {
+		for (uint32_t port = lb->options.port_first;
+		     nat[p] && port <= lb->options.port_last; port++)
+			bitset_set((uint64_t *)ports->to[p], port);
 		for (int w = 0; w < LB_PORT_WORDS; w++)
 			ports->to[p][w] |= ports->service[p][w];
+	}
 }
 
 static void drop_passthrough(const struct config_ebpf *config, struct lb_ports *ports)

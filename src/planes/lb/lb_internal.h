@@ -3,6 +3,7 @@
 #ifndef LOOM_LB_INTERNAL_H
 #define LOOM_LB_INTERNAL_H
 
+#include "base/index.h"
 #include "lb.h"
 #include "lb_stats.h"
 #include "sys/cpus.h"
@@ -38,6 +39,7 @@ enum lb_map {
 /* A row of lb_backends, as the kernel has it, and what user space knows beside. */
 struct lb_row {
 	bool used;
+	bool unresolved; /* in use, and its next hop was never looked for */
 	struct lb_backend kernel;
 	struct lb_next_hop hop;
 	uint64_t active; /* connections that live, by the last complete sweep */
@@ -49,6 +51,10 @@ struct lb_table {
 	bool ipv6;
 	uint64_t signature; /* of what the slots were built from; 0: unknown */
 	uint32_t size;
+	uint64_t serial;     /* of the last apply whose model has the service */
+	uint64_t applied;    /* signature of the service as the maps have it; 0: to be applied */
+	uint32_t *used_rows; /* owned; of the service's backends, in its first family's table */
+	size_t used_count;
 };
 
 struct lb_link {
@@ -91,7 +97,15 @@ struct lb {
 
 	struct lb_row *rows; /* owned; options.config->max_backends + 1 */
 	uint32_t row_count;
-	struct lb_table *tables; /* owned; LB_MAX_SERVICES */
+	struct index row_index;	  /* rows in use by service, address and port */
+	uint32_t resolve_next;	  /* row at which the pass of lb_resolve_step goes on; 0: none */
+	uint32_t unresolved;	  /* rows */
+	uint32_t row_free;	  /* no row below it is free */
+	struct lb_table *tables;  /* owned; LB_MAX_SERVICES */
+	struct index table_index; /* tables in use by name and family */
+	uint64_t serial;	  /* of the apply under way */
+	uint64_t endpoints;	  /* signature of the services' addresses and ports; 0: unknown */
+	bool apply_again;	  /* a row that went took along what another service needs */
 	struct lb_addr sources[LB_MAX_SOURCES];
 	uint32_t source_count;
 
@@ -108,6 +122,8 @@ struct lb {
 	uint64_t repairs;
 	uint64_t entries;	    /* of the last pass */
 	uint64_t states[LB_STATES]; /* of the last pass */
+
+	struct lb_trace *trace; /* owned; NULL while nobody traces */
 
 	struct ring_buffer *ring; /* owned */
 	struct lb_pending pending[LB_MAX_PENDING];
@@ -133,6 +149,11 @@ int lb_spread_prepare(struct lb_bpf *bpf, const struct cpus *cpus, struct err *e
 int lb_spread_fill(const struct lb_bpf *bpf, const struct cpus *cpus, struct err *err);
 /* The program for an interface: lb_main, or what hands its packets on. */
 int lb_spread_program_fd(const struct lb *lb, const char *interface);
+
+/* lb_trace.c */
+/* Before bpf, a traced program, is loaded: its ring buffer's size; a trace under way keeps its
+ * maps. */
+int lb_trace_prepare(struct lb *lb, struct lb_bpf *bpf, struct err *err);
 
 /* lb_migrate.c: maps of an older layout.  lb_migrate_begin moves their pins out of the way,
  * lb_migrate_copy fills the new ones once they are there, lb_migrate_end copies what came meanwhile

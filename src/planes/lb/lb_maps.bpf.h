@@ -83,7 +83,8 @@ struct {
 		values, struct {
 			__uint(type, BPF_MAP_TYPE_ARRAY);
 			__uint(max_entries, 1);
-			__uint(map_flags, BPF_F_INNER_MAP); /* tables differ in size: Linux 5.10 */
+			/* Tables differ in size (Linux 5.10), and are filled through memory. */
+			__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 			__type(key, __u32);
 			__type(value, __u32);
 		});

@@ -7,7 +7,7 @@
  * itself, as any connection whose entries were lost.
  *
  * Version 1: entries knew no mode and no MTU and had an incarnation of 32 bits, rows of lb_backends
- * likewise; services had nothing but a table and a kind of NAT. */
+ * likewise; services had nothing but a table and a kind of NAT.  Slot tables are made anew. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -65,7 +65,7 @@ static const struct {
 	bool same;
 } maps_v1[] = {
 	{ LB_MAP_CONNS4, false },   { LB_MAP_CONNS6, false },	     { LB_MAP_SERVICES, false },
-	{ LB_MAP_VIPS, true },	    { LB_MAP_TABLES, true },	     { LB_MAP_BACKENDS, false },
+	{ LB_MAP_VIPS, true },	    { LB_MAP_TABLES, false },	     { LB_MAP_BACKENDS, false },
 	{ LB_MAP_SOURCES, true },   { LB_MAP_REALS, true },	     { LB_MAP_PORTS, true },
 	{ LB_MAP_COUNTERS, false }, { LB_MAP_BACKEND_COUNTS, true }, { LB_MAP_EVENTS, true },
 	{ LB_MAP_CONTROL, false },

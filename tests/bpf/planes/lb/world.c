@@ -180,7 +180,7 @@ void world_serve_port(uint8_t proto, uint16_t port, bool from)
 
 void world_slots(uint32_t table, uint32_t row)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_INNER_MAP);
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 
 	if (!table_fds[table]) {
 		table_fds[table] = bpf_map_create(BPF_MAP_TYPE_ARRAY, "lb_slots", sizeof(uint32_t),
