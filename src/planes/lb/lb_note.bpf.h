@@ -20,9 +20,9 @@
 /* Of the packet under way. */
 struct note {
 	struct lb_trace_event event;
-	__u32 row;	/* of lb_backends; 0: none was selected */
-	__u32 l3;	/* offset of the IP header; 0: there is none */
-	__u32 fragment; /* enum fragment */
+	struct lb_key6 out; /* the packet as NAT writes it; zeroes: it does not */
+	__u32 l3;	    /* offset of the IP header; 0: there is none */
+	__u32 fragment;	    /* enum fragment */
 };
 
 struct {
@@ -69,7 +69,7 @@ static __always_inline void note_row(__u32 row)
 	struct note *note = note_get();
 
 	if (note)
-		note->row = row;
+		note->event.row = row;
 }
 
 #else

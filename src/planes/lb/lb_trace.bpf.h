@@ -78,8 +78,8 @@ __noinline int lb_trace_begin(struct xdp_md *ctx)
 
 	if (!note)
 		return 0;
-	note->row = 0;
 	note->l3 = 0;
+	__builtin_memset(&note->out, 0, sizeof(note->out));
 	note->fragment = FRAGMENT_NONE;
 	__builtin_memset(&note->event, 0, offsetof(struct lb_trace_event, frame));
 	note->event.ifindex = ctx->ingress_ifindex;
@@ -164,6 +164,16 @@ note_flow(const struct lb_trace_event *event, const struct slow_path *slow, stru
 	return ipv6 ? &slow->conn.flow : &slow->conn4.flow;
 }
 
+static __always_inline void note_translation(struct lb_key6 *out, bool ipv6,
+					     const struct lb_flow *flow)
+{
+	if (is_direct(flow->mode))
+		return;
+	flow_addresses(ipv6, flow, out->saddr, out->daddr);
+	out->sport = flow->sport;
+	out->dport = flow->dport;
+}
+
 static __always_inline void note_outcome(struct note *note)
 {
 	struct lb_trace_event *event = &note->event;
@@ -171,7 +181,7 @@ static __always_inline void note_outcome(struct note *note)
 	const struct lb_backend *backend;
 	const struct lb_flow *flow;
 	struct lb_key6 key;
-	__u32 row = note->row;
+	__u32 row;
 
 	if (slow && note->fragment == FRAGMENT_LATER && addr_same(slow->p.saddr, event->saddr) &&
 	    addr_same(slow->p.daddr, event->daddr)) {
@@ -180,12 +190,14 @@ static __always_inline void note_outcome(struct note *note)
 	}
 	flow = slow ? note_flow(event, slow, &key) : NULL;
 	if (flow) {
-		row = flow->backend;
+		event->row = flow->backend;
 		event->state = flow->state;
 		event->mode = flow->mode;
 		if (flow->flags & LB_FLOW_REPLY)
 			event->flags |= LB_TRACE_REPLY;
+		note_translation(&note->out, event->family == AF_INET6, flow);
 	}
+	row = event->row;
 	backend = row ? bpf_map_lookup_elem(&lb_backends, &row) : NULL;
 	if (!backend || (flow && flow->incarnation != backend->incarnation))
 		return;
@@ -201,22 +213,37 @@ static __always_inline bool in_network(const struct lb_trace_filter *filter, con
 		 ((addr[3] ^ filter->addr[3]) & filter->mask[3]));
 }
 
-static __always_inline bool is_wanted(const struct lb_trace_filter *filter,
-				      const struct lb_trace_event *event)
+/* Either end, as it came or as it leaves: who asks for a client gets the answers to it, too. */
+static __always_inline bool has_port(const struct note *note, __be16 port)
 {
+	return port == note->event.sport || port == note->event.dport || port == note->out.sport ||
+	       port == note->out.dport;
+}
+
+static __always_inline bool has_address(const struct lb_trace_filter *filter,
+					const struct note *note)
+{
+	return note->event.family &&
+	       (in_network(filter, note->event.saddr) || in_network(filter, note->event.daddr) ||
+		(note->out.sport &&
+		 (in_network(filter, note->out.saddr) || in_network(filter, note->out.daddr))));
+}
+
+static __always_inline bool is_wanted(const struct lb_trace_filter *filter, const struct note *note)
+{
+	const struct lb_trace_event *event = &note->event;
 	bool any_address = !(filter->mask[0] | filter->mask[1] | filter->mask[2] | filter->mask[3]);
 
 	if (filter->only_drops && event->verdict != XDP_DROP)
 		return false;
 	if (filter->backend && filter->backend != event->backend)
 		return false;
-	if (filter->port && filter->port != event->sport && filter->port != event->dport)
+	if (filter->port && !has_port(note, filter->port))
 		return false;
 	if (filter->proto && filter->proto != event->proto &&
 	    !(filter->proto == IPPROTO_ICMP && event->proto == IPPROTO_ICMPV6))
 		return false;
-	return any_address || (event->family && (in_network(filter, event->saddr) ||
-						 in_network(filter, event->daddr)));
+	return any_address || has_address(filter, note);
 }
 
 static __always_inline void emit(const struct lb_trace_event *event, struct lb_trace_count *count)
@@ -253,7 +280,7 @@ __noinline int lb_trace_end(__u32 verdict)
 	note->event.verdict = verdict;
 	note_addresses(note);
 	note_outcome(note);
-	if (!is_wanted(filter, &note->event))
+	if (!is_wanted(filter, note))
 		return verdict;
 	turn = count->matched++;
 	if (filter->sample < 2 || turn % filter->sample == 0)

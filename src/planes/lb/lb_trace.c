@@ -67,7 +67,7 @@ const char *lb_trace_action(const struct lb_trace_event *event)
 	case XDP_REDIRECT:
 		/* Errors of the network are the only packets sent on that have a counter. */
 		return is_forwarded(event) || event->counter == LB_ICMP_ERROR ? "forward"
-									       : "answer";
+									      : "answer";
 	default:
 		return "drop";
 	}
@@ -88,8 +88,10 @@ const char *lb_trace_help(const struct lb_trace_event *event)
 const char *lb_trace_mode(const struct lb_trace_event *event)
 {
 	static const char *const names[LB_MODES] = {
-		[LB_MODE_NAT_FULL] = "nat_full", [LB_MODE_NAT_DESTINATION] = "nat_destination",
-		[LB_MODE_IPIP] = "ipip",	 [LB_MODE_GUE] = "gue",
+		[LB_MODE_NAT_FULL] = "nat_full",
+		[LB_MODE_NAT_DESTINATION] = "nat_destination",
+		[LB_MODE_IPIP] = "ipip",
+		[LB_MODE_GUE] = "gue",
 		[LB_MODE_L2] = "l2",
 	};
 
@@ -181,17 +183,13 @@ static void find_names(struct lb_trace *trace, struct lb_trace_packet *packet)
 	packet->interface = trace->interface;
 	if (event->table < LB_MAX_SERVICES)
 		packet->service = lb->tables[event->table].name;
-	for (uint32_t row = 1; event->backend && row < lb->row_count; row++) {
-		const struct lb_row *known = &lb->rows[row];
-
-		if (!known->used || known->kernel.id != event->backend ||
-		    known->kernel.service != event->table)
-			continue;
-		packet->has_backend = true;
-		memcpy(&packet->backend, known->kernel.addr, sizeof(packet->backend));
-		packet->backend_port = ntohs(known->kernel.port);
-		break;
-	}
+	/* The row may have got another backend since. */
+	if (!event->backend || event->row >= lb->row_count || !lb->rows[event->row].used ||
+	    lb->rows[event->row].kernel.id != event->backend)
+		return;
+	packet->has_backend = true;
+	memcpy(&packet->backend, lb->rows[event->row].kernel.addr, sizeof(packet->backend));
+	packet->backend_port = ntohs(lb->rows[event->row].kernel.port);
 }
 
 /* A negative answer ends ring_buffer__consume after this event. */
