@@ -137,10 +137,11 @@ static __always_inline bool is_icmp(__u8 proto)
 
 /* The entry by which the packet went, NULL: there is none.  An ICMP error went by the entry of the
  * packet that it quotes. */
-static __always_inline const struct lb_flow *
-note_flow(const struct lb_trace_event *event, const struct slow_path *slow, struct lb_key6 *key)
+static __always_inline const struct lb_flow *note_flow(const bool ipv6,
+						       const struct lb_trace_event *event,
+						       const struct slow_path *slow,
+						       struct lb_key6 *key)
 {
-	bool ipv6 = event->family == AF_INET6;
 	bool icmp = is_icmp(event->proto);
 	bool forwarded = event->counter == LB_COUNTER_COUNT;
 	const struct lb_flow *flow;
@@ -164,7 +165,7 @@ note_flow(const struct lb_trace_event *event, const struct slow_path *slow, stru
 	return ipv6 ? &slow->conn.flow : &slow->conn4.flow;
 }
 
-static __always_inline void note_translation(struct lb_key6 *out, bool ipv6,
+static __always_inline void note_translation(const bool ipv6, struct lb_key6 *out,
 					     const struct lb_flow *flow)
 {
 	if (is_direct(flow->mode))
@@ -174,7 +175,7 @@ static __always_inline void note_translation(struct lb_key6 *out, bool ipv6,
 	out->dport = flow->dport;
 }
 
-static __always_inline void note_outcome(struct note *note)
+static __always_inline void note_outcome(const bool ipv6, struct note *note)
 {
 	struct lb_trace_event *event = &note->event;
 	const struct slow_path *slow = slow_path();
@@ -188,14 +189,14 @@ static __always_inline void note_outcome(struct note *note)
 		event->sport = slow->p.sport; /* the first fragment's */
 		event->dport = slow->p.dport;
 	}
-	flow = slow ? note_flow(event, slow, &key) : NULL;
+	flow = slow ? note_flow(ipv6, event, slow, &key) : NULL;
 	if (flow) {
 		event->row = flow->backend;
 		event->state = flow->state;
 		event->mode = flow->mode;
 		if (flow->flags & LB_FLOW_REPLY)
 			event->flags |= LB_TRACE_REPLY;
-		note_translation(&note->out, event->family == AF_INET6, flow);
+		note_translation(ipv6, &note->out, flow);
 	}
 	row = event->row;
 	backend = row ? bpf_map_lookup_elem(&lb_backends, &row) : NULL;
@@ -279,7 +280,10 @@ __noinline int lb_trace_end(__u32 verdict)
 	count->seen++;
 	note->event.verdict = verdict;
 	note_addresses(note);
-	note_outcome(note);
+	if (note->event.family == AF_INET6)
+		note_outcome(true, note);
+	else
+		note_outcome(false, note);
 	if (!is_wanted(filter, note))
 		return verdict;
 	turn = count->matched++;
