@@ -45,6 +45,8 @@ static const char *algorithm_name(enum config_algorithm algorithm)
 		[CONFIG_MAGLEV] = "maglev",
 		[CONFIG_ROUND_ROBIN] = "round_robin",
 		[CONFIG_WEIGHTED] = "weighted",
+		[CONFIG_LEAST_CONNECTIONS] = "least_connections",
+		[CONFIG_SOURCE_HASH] = "source_hash",
 	};
 
 	return names[algorithm];

@@ -328,8 +328,12 @@ static const struct key xdp_keys[] = {
 	  .flags = KEY_APPEND,
 	  .max = 64,
 	  .keys = &program_element,
-	  .otherwise = "the program built into loomd",
-	  .help = "Programs to load." },
+	  .otherwise = "none",
+	  .help = "XDP programs of your own, run in this order before the balancer.  Each has a "
+		  "map "
+		  "loom_next of type BPF_MAP_TYPE_PROG_ARRAY with one entry and goes on with "
+		  "bpf_tail_call(ctx, &loom_next, 0); what it does not hand on ends with its own "
+		  "verdict.  All are loaded and verified before any is attached." },
 	{ 0 },
 };
 

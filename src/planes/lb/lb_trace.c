@@ -39,6 +39,7 @@ struct lb_trace {
 	struct ring_buffer *ring;
 	struct lb_trace_count *cpus; /* owned; room for one of each */
 	int cpu_count;
+	bool attached;	 /* when it began: an interface may go meanwhile */
 	int64_t wall_ns; /* what CLOCK_REALTIME is ahead of CLOCK_MONOTONIC */
 
 	/* Of the lb_trace_read under way: */
@@ -122,6 +123,7 @@ static struct lb_trace *trace_new(struct lb *lb)
 	for (int i = 0; i < TRACE_MAPS; i++)
 		trace->maps[i] = -1;
 	trace->lb = lb;
+	trace->attached = lb->link_count > 0;
 	trace->cpu_count = libbpf_num_possible_cpus();
 	trace->cpus = trace->cpu_count > 0 ? calloc((size_t)trace->cpu_count, sizeof(*trace->cpus))
 					   : NULL;
@@ -262,7 +264,7 @@ static int swap_program(struct lb *lb, bool trace, const struct lb_trace_filter 
 	r = lb_program_load(lb, &features, err);
 	if (r == 0 && trace)
 		r = take_maps(lb, filter, err);
-	if (r == 0 && lb->link_count)
+	if (r == 0 && lb->trace->attached)
 		r = lb_attach(lb, err);
 	return r;
 }

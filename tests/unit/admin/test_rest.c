@@ -284,7 +284,7 @@ static void what_can_be_read_is_answered_as_documented(void **state)
 		{ "/ebpf/health",
 		  "{\"checks\":{\"backends\":1,\"in_flight\":0,\"waiting\":0,\"succeeded\":6,"
 		  "\"failed\":3,\"rises\":0,\"falls\":1},\"services\":[{\"name\":\"default\","
-		  "\"panic\":false,\"backends\":2,\"usable\":2,\"on_unhealthy\":\"keep\","
+		  "\"panic\":false,\"backends\":2,\"usable\":1,\"on_unhealthy\":\"keep\","
 		  "\"min_healthy_percent\":0},{\"name\":\"dns\",\"panic\":false,\"backends\":1,"
 		  "\"usable\":1,\"on_unhealthy\":\"keep\",\"min_healthy_percent\":0}],"
 		  "\"backends\":[{\"id\":1,\"service\":\"default\",\"address\":\"10.0.1.10\","

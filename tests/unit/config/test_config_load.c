@@ -105,7 +105,7 @@ static void assert_check(const struct config_check *check)
 	assert_string_equal(check->method, "HEAD");
 	assert_int_equal(check->status_first, 200);
 	assert_int_equal(check->status_last, 204);
-	assert_true(check->verify_tls && check->through_tunnel);
+	assert_true(check->verify_tls && !check->through_tunnel);
 	assert_string_equal(check->send, "hello");
 	assert_string_equal(check->expect, "world");
 	assert_string_equal(check->query, "example.org");
