@@ -390,6 +390,7 @@ void daemon_close(struct daemon *daemon)
 {
 	if (!daemon)
 		return;
+	daemon_trace_end(daemon, "shutdown");
 	admin_close(daemon->admin);
 	health_close(daemon->health);
 	loop_free(daemon->loop);

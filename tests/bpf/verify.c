@@ -15,6 +15,7 @@
 #include "base/must.h"
 #include "decap.skel.h"
 #include "lb.skel.h"
+#include "planes/lb/lb_traced.h"
 
 #define LOG_BYTES  (1 << 16)
 #define LOG_STATS  4 /* bpf_log_level: BPF_LOG_STATS */
@@ -347,6 +348,21 @@ static bool verify_lb(const struct specialisation *s, const char *budget, unsign
 	return ok;
 }
 
+static bool verify_traced(const char *budget)
+{
+	struct lb_bpf *bpf = lb_traced_open();
+	struct measures m = { 0 };
+	bool ok;
+
+	if (!bpf) {
+		fprintf(stderr, "cannot open lb_traced.bpf.o: %s\n", strerror(errno));
+		return false;
+	}
+	ok = verify("lb-traced", bpf->obj, bpf->progs.lb_main, budget, &m);
+	lb_bpf__destroy(bpf);
+	return ok;
+}
+
 static bool verify_decap(const char *budget)
 {
 	struct decap_bpf *bpf = decap_bpf__open();
@@ -385,6 +401,7 @@ int main(int argc, char **argv)
 	       "bytes", "load ms");
 	for (size_t i = 0; i < sizeof(specialisations) / sizeof(*specialisations); i++)
 		ok &= verify_lb(&specialisations[i], argv[1], &whole);
+	ok &= verify_traced(argv[1]);
 	ok &= verify_decap(argv[1]);
 	return !ok;
 }

@@ -6,6 +6,7 @@
 #include "lb_new.bpf.h"
 #include "lb_reset.bpf.h"
 #include "lb_spread.bpf.h"
+#include "lb_trace.bpf.h"
 
 /* Lets the packet's entry notice what the control plane changed: is its backend still there, and
  * where?  Returns a flow_verdict (FLOW_NEW: both halves are gone), or the packet's verdict. */
@@ -390,14 +391,16 @@ static __always_inline int balance(struct xdp_md *ctx)
 SEC("xdp")
 int lb_main(struct xdp_md *ctx)
 {
-	return balance(ctx);
+	lb_trace_begin(ctx);
+	return lb_trace_end(balance(ctx));
 }
 
 /* The same on the CPU that lb_spread chose.  Both are loaded where they are used. */
 SEC("?xdp/cpumap")
 int lb_main_cpu(struct xdp_md *ctx)
 {
-	return balance(ctx);
+	lb_trace_begin(ctx);
+	return lb_trace_end(balance(ctx));
 }
 
 char _license[] SEC("license") = "GPL";

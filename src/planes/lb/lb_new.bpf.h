@@ -627,6 +627,7 @@ static __always_inline bool find_service(struct slow_path *nf)
 	if (!service)
 		return false;
 	nf->service = *service;
+	note_service(service->table);
 	return true;
 }
 

@@ -58,6 +58,7 @@ static __always_inline bool use_row(struct slow_path *nf, __u32 row)
 		return false;
 	nf->row = row;
 	nf->backend = *backend;
+	note_row(row);
 	return true;
 }
 
