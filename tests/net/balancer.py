@@ -115,6 +115,10 @@ class Loom:
                     return float(match[3])
         raise LabError(f"no metric {name}{labels}")
 
+    def count(self, reason):
+        """Packets that ended so, or were noted so: LB_COUNTERS in src/abi/lb_abi.h."""
+        return self.api("GET", "/ebpf/stats")["reasons"][reason]["packets"]
+
     def backend(self, host, port=HTTP_PORT, family=4):
         """The backend object of a host."""
         address = getattr(host, f"address{family}")

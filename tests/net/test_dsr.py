@@ -60,7 +60,9 @@ def test_each_mode_wraps_as_it_says(net):
 
     for (mode, family), kind in expected.items():
         before = wrapped(kind)
-        who(net.client, VIPS[mode][family == 6], HTTP_PORT)
+        # A service of both families has backends of both; each carries IPv4.
+        for _ in range(16):
+            who(net.client, VIPS[mode][family == 6], HTTP_PORT)
         assert wrapped(kind) > before
     for kind in ("malformed", "no_vip"):
         assert wrapped(kind) == 0
