@@ -4,6 +4,7 @@
 #include "lb_hop.bpf.h"
 #include "lb_cookie.bpf.h"
 #include "lb_icmp.bpf.h"
+#include "lb_mss.bpf.h"
 #include "lb_new.bpf.h"
 #include "lb_reset.bpf.h"
 #include "lb_spread.bpf.h"
@@ -370,6 +371,8 @@ static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
 							     : NULL;
 		if (!conn)
 			return r < FLOW_GO ? r : drop(ctx, LB_MAP_FULL);
+		if (lb_const_mss_max)
+			clamp_syn(ctx, false, p, &conn->flow);
 	}
 	return forward_ipv4(ctx, p, conn);
 }
@@ -401,6 +404,8 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 			       : NULL;
 		if (!conn)
 			return r < FLOW_GO ? r : drop(ctx, LB_MAP_FULL);
+		if (lb_const_mss_max)
+			clamp_syn(ctx, true, p, &conn->flow);
 	}
 	return forward_ipv6(ctx, p, conn);
 }
