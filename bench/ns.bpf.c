@@ -77,7 +77,7 @@ int ns_balance(struct xdp_md *ctx)
 {
 	int verdict = lb_main(ctx);
 
-	if (ns_outer && verdict == XDP_REDIRECT)
+	if (ns_outer && (verdict == XDP_TX || verdict == XDP_REDIRECT))
 		bpf_xdp_adjust_head(ctx, ns_outer);
 	return ns_restore(ctx, verdict);
 }

@@ -73,8 +73,8 @@ static __always_inline bool write_link(struct xdp_md *ctx, const struct lb_hop *
 	/* Not before: Linux 6.1 does not remember that it was tested where want is not 0. */
 	if ((void *)(tag + 2) > frame_end(ctx))
 		return false;
-	set_ether_type(eth, tags & LB_TAGS_OUTER_AD ? bpf_htons(ETH_P_8021AD)
-						     : bpf_htons(ETH_P_8021Q));
+	set_ether_type(eth,
+		       tags & LB_TAGS_OUTER_AD ? bpf_htons(ETH_P_8021AD) : bpf_htons(ETH_P_8021Q));
 	tag->tci = hop->tci[0];
 	tag->proto = type;
 	if (want == 2) {
