@@ -59,11 +59,18 @@ enum run {
 static const char *const run_names[] = { "pass_ns", "wrapper_ns", "push_pop_ns", "balance_ns",
 					 "table_ns" };
 
+enum table {
+	TABLE_LRU,	/* the daemon's */
+	TABLE_LRU_CPUS, /* each CPU has a share: BPF_F_NO_COMMON_LRU */
+	TABLE_HASH,	/* maps.connections.type: hash */
+};
+
 /* One load of the program, specialised as loomd would. */
 struct group {
 	const char *name;
 	enum lb_mode mode;
 	int proto;
+	enum table table;
 	bool ipv6;
 	bool outer6;	/* IPv4 in IPv6 */
 	bool stateless; /* no connection table */
@@ -253,6 +260,14 @@ static void specialise(struct ns_bpf *bpf, const struct group *g)
 	bpf->rodata->ns_outer = outer_bytes(g);
 }
 
+static void choose_table(struct bpf_map *map, enum table table)
+{
+	if (table == TABLE_HASH)
+		bpf_map__set_type(map, BPF_MAP_TYPE_HASH);
+	else if (table == TABLE_LRU_CPUS)
+		bpf_map__set_map_flags(map, BPF_F_NO_COMMON_LRU);
+}
+
 static void bench_open(struct bench *b, __u32 entries)
 {
 	const struct group *g = b->group;
@@ -260,6 +275,8 @@ static void bench_open(struct bench *b, __u32 entries)
 	b->bpf = ns_bpf__open();
 	if (!b->bpf)
 		die("cannot open the program: %m");
+	choose_table(b->bpf->maps.lb_conns4, g->table);
+	choose_table(b->bpf->maps.lb_conns6, g->table);
 	bpf_map__set_max_entries(b->bpf->maps.lb_conns4, g->ipv6 ? 1024 : entries);
 	bpf_map__set_max_entries(b->bpf->maps.lb_conns6, g->ipv6 ? entries : 1024);
 	bpf_map__set_max_entries(b->bpf->maps.lb_backends, BACKENDS + 1);
@@ -515,6 +532,8 @@ static const struct group groups[] = {
 	{ "destination4", LB_MODE_NAT_DESTINATION, IPPROTO_TCP, .many = true },
 	{ "ipip4", LB_MODE_IPIP, IPPROTO_TCP, .many = true, .quick = true },
 	{ "ipip4-redirect", LB_MODE_IPIP, IPPROTO_TCP, .redirect = true },
+	{ "ipip4-lru-cpus", LB_MODE_IPIP, IPPROTO_TCP, TABLE_LRU_CPUS, .many = true },
+	{ "ipip4-hash", LB_MODE_IPIP, IPPROTO_TCP, TABLE_HASH, .many = true },
 	{ "ipip4-udp", LB_MODE_IPIP, IPPROTO_UDP, .many = true },
 	{ "ipip6", LB_MODE_IPIP, IPPROTO_TCP, .ipv6 = true, .many = true, .quick = true },
 	{ "ipip4in6", LB_MODE_IPIP, IPPROTO_TCP, .outer6 = true },
