@@ -8,6 +8,7 @@
 #include "lb_new.bpf.h"
 #include "lb_reset.bpf.h"
 #include "lb_spread.bpf.h"
+#include "lb_stateless.bpf.h"
 #include "lb_trace.bpf.h"
 
 /* Lets the packet's entry notice what the control plane changed: is its backend still there, and
@@ -361,8 +362,11 @@ static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
 	key.sport = p->sport;
 	key.dport = p->dport;
 	key.proto = p->proto;
-	conn = lb_const_stateless ? NULL : bpf_map_lookup_elem(&lb_conns4, &key);
-	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {
+	if (lb_const_stateless)
+		conn = stateless(false, p) ? written4() : NULL;
+	else
+		conn = bpf_map_lookup_elem(&lb_conns4, &key);
+	if (!conn || (!lb_const_stateless && (p->truncated || !flow_is_plain(p, &conn->flow)))) {
 		addr_map_v4(p->saddr);
 		addr_map_v4(p->daddr);
 		r = slow_start(ctx, false, p, conn);
@@ -395,8 +399,11 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 		return pass(ctx, LB_NOT_OURS);
 	}
 	p->now = clock_ticks();
-	conn = lb_const_stateless ? NULL : bpf_map_lookup_elem(&lb_conns6, packet_key(p));
-	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {
+	if (lb_const_stateless)
+		conn = stateless(true, p) ? written6() : NULL;
+	else
+		conn = bpf_map_lookup_elem(&lb_conns6, packet_key(p));
+	if (!conn || (!lb_const_stateless && (p->truncated || !flow_is_plain(p, &conn->flow)))) {
 		r = slow_start(ctx, true, p, conn);
 		conn = r == FLOW_READY ? written6()
 		       : !lb_const_stateless && r == FLOW_GO
