@@ -90,10 +90,10 @@ static json_t *source_json(const struct lb_backend_stats *stats)
 	return json_string(addr_format(&stats->source, text));
 }
 
-static json_t *backend_json(const struct backend *backend, const char *service,
-			    const struct reading *reading)
+/* stats: NULL while there are none. */
+static json_t *backend_json(const struct control *control, const struct backend *backend,
+			    const char *service, const struct lb_backend_stats *stats)
 {
-	const struct lb_backend_stats *stats = reading_of(reading, backend->id);
 	char address[ADDR_TEXT_LEN];
 
 	return json_pack("{s:I, s:s, s:s, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o, s:I}", "id",
@@ -103,9 +103,16 @@ static json_t *backend_json(const struct backend *backend, const char *service,
 			 backend_state_name(backend->state), "origin",
 			 backend->origin == BACKEND_FROM_API ? "api" : "config", "deadline_seconds",
 			 deadline_json(backend), "health",
-			 rest_health_json(reading->control, service, backend), "next_hop",
+			 rest_health_json(control, service, backend), "next_hop",
 			 next_hop_json(stats), "source", source_json(stats), "connections_active",
 			 (json_int_t)(stats ? stats->connections_active : 0));
+}
+
+static void append_backend(json_t *list, const struct reading *reading,
+			   const struct service *service, const struct backend *backend)
+{
+	json_array_append_new(list, backend_json(reading->control, backend, service->name,
+						 reading_of(reading, backend->id)));
 }
 
 void rest_backends(struct call *call)
@@ -125,8 +132,7 @@ void rest_backends(struct call *call)
 		const struct service *service = &model->services[i];
 
 		for (size_t j = 0; j < service->backend_count; j++)
-			json_array_append_new(
-				list, backend_json(&service->backends[j], service->name, &reading));
+			append_backend(list, &reading, service, &service->backends[j]);
 	}
 	reply_json(call->reply, 200, json_pack("{s:o}", "backends", list));
 	reading_done(&reading);
@@ -172,9 +178,10 @@ void rest_backends_stats(struct call *call)
 void rest_answer_backend(struct call *call, unsigned int status, const struct backend *backend,
 			 const char *service)
 {
-	struct reading reading = { 0 };
+	const struct control *control = call->control;
+	struct lb_backend_stats stats;
+	bool known = control->backend_look(control->ctx, backend->id, &stats);
 
-	(void)reading_take(call->control, &reading, NULL);
-	reply_json(call->reply, status, backend_json(backend, service, &reading));
-	reading_done(&reading);
+	reply_json(call->reply, status,
+		   backend_json(control, backend, service, known ? &stats : NULL));
 }
