@@ -108,11 +108,15 @@ static json_t *backend_json(const struct control *control, const struct backend 
 			 (json_int_t)(stats ? stats->connections_active : 0));
 }
 
-static void append_backend(json_t *list, const struct reading *reading,
-			   const struct service *service, const struct backend *backend)
+static void reply_service(struct reply *reply, const struct reading *reading,
+			  const struct service *service)
 {
-	json_array_append_new(list, backend_json(reading->control, backend, service->name,
-						 reading_of(reading, backend->id)));
+	for (size_t i = 0; i < service->backend_count; i++) {
+		const struct backend *backend = &service->backends[i];
+
+		reply_item(reply, backend_json(reading->control, backend, service->name,
+					       reading_of(reading, backend->id)));
+	}
 }
 
 void rest_backends(struct call *call)
@@ -121,20 +125,15 @@ void rest_backends(struct call *call)
 	struct err err = { 0 };
 	int r = reading_take(call->control, &reading, &err);
 	const struct model *model = call->control->model(call->control->ctx);
-	json_t *list;
 
 	if (r < 0) {
 		reply_errno(call->reply, r, &err, NULL);
 		return;
 	}
-	list = json_array();
-	for (size_t i = 0; i < model->service_count; i++) {
-		const struct service *service = &model->services[i];
-
-		for (size_t j = 0; j < service->backend_count; j++)
-			append_backend(list, &reading, service, &service->backends[j]);
-	}
-	reply_json(call->reply, 200, json_pack("{s:o}", "backends", list));
+	reply_list(call->reply, "backends");
+	for (size_t i = 0; i < model->service_count; i++)
+		reply_service(call->reply, &reading, &model->services[i]);
+	reply_list_end(call->reply);
 	reading_done(&reading);
 }
 
@@ -160,18 +159,17 @@ void rest_backends_stats(struct call *call)
 {
 	struct reading reading = { 0 };
 	struct err err = { 0 };
-	json_t *list;
 	int r = reading_take(call->control, &reading, &err);
 
 	if (r < 0) {
 		reply_errno(call->reply, r, &err, NULL);
 		return;
 	}
-	list = json_array();
+	reply_list(call->reply, "backends");
 	for (size_t i = 0; i < reading.snapshot->backend_count; i++)
-		json_array_append_new(list,
-				      counts_json(call->control, &reading.snapshot->backends[i]));
-	reply_json(call->reply, 200, json_pack("{s:o}", "backends", list));
+		reply_item(call->reply,
+			   counts_json(call->control, &reading.snapshot->backends[i]));
+	reply_list_end(call->reply);
 	reading_done(&reading);
 }
 
