@@ -158,11 +158,11 @@ static bool all_equal(const struct member *members, size_t count)
 static int fill_maglev(struct member *members, size_t count, uint32_t *table, uint32_t size)
 {
 	bool equal = all_equal(members, count);
-	struct turn *heap = heap_new(members, count);
+	struct turn *heap = equal ? NULL : heap_new(members, count);
 	uint64_t *taken = calloc(size / 64 + 1, sizeof(*taken));
 	size_t next = 0;
 
-	if (!heap || !taken) {
+	if (!taken || (!equal && !heap)) {
 		free(heap);
 		free(taken);
 		return -ENOMEM;
