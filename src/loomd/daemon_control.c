@@ -142,6 +142,12 @@ static void control_health_totals(void *ctx, struct health_totals *ret)
 	health_totals(((struct daemon *)ctx)->health, ret);
 }
 
+static int control_trace(void *ctx, const struct trace_request *request, struct stream **ret,
+			 struct err *err)
+{
+	return daemon_trace_start(ctx, request, ret, err);
+}
+
 void daemon_control_init(struct daemon *daemon)
 {
 	daemon->control = (struct control){
@@ -159,6 +165,7 @@ void daemon_control_init(struct daemon *daemon)
 		.snapshot = control_snapshot,
 		.backend_look = control_backend_look,
 		.connections = control_connections,
+		.trace = control_trace,
 		.health = control_health,
 		.health_totals = control_health_totals,
 	};

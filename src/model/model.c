@@ -184,10 +184,16 @@ int backend_state_parse(const char *name, enum backend_state *ret)
 
 /* ---- backends ---- */
 
+/* Can packets for one of the service's addresses reach a backend at address?  A tunnel over IPv6
+ * carries IPv4, too. */
 static bool has_family(const struct service *service, const struct addr *address)
 {
+	bool tunnel = service->forwarding == CONFIG_DSR_IPIP ||
+		      service->forwarding == CONFIG_DSR_GUE;
+
 	for (size_t i = 0; i < service->address_count; i++)
-		if (addr_is_v4(&service->addresses[i]) == addr_is_v4(address))
+		if (addr_is_v4(&service->addresses[i]) == addr_is_v4(address) ||
+		    (tunnel && !addr_is_v4(address)))
 			return true;
 	return false;
 }

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "lb_apply_internal.h"
+#include "lb_trace.h"
 
 /* The control map is pinned last: without it the rest is what a start that failed left behind. */
 static int check_pinned_version(struct lb *lb, bool *ret_whole, uint32_t *ret_version,
@@ -220,6 +221,7 @@ void lb_close(struct lb *lb, enum plane_exit how)
 	if (!lb)
 		return;
 	lb_migrate_undo(lb);
+	lb_trace_stop(lb, NULL);
 	lb_links_close(lb);
 	if (how == PLANE_DETACH) {
 		lb_links_detach(lb->options.pin_dir);

@@ -216,12 +216,6 @@ static __always_inline int echo6(struct xdp_md *ctx, const struct packet *p)
 
 /* ---- errors ---- */
 
-/* Does the packet reach to there, whatever pads the frame? */
-static __always_inline bool packet_has(const struct packet *p, __u32 at, __u32 bytes)
-{
-	return at + bytes <= (__u32)p->l3 + p->length;
-}
-
 /* What an error quotes of a packet, turned round: the tuple of packets the other way. */
 static __always_inline bool quoted_key4(struct xdp_md *ctx, const struct packet *p,
 					struct lb_key6 *key, __u32 *ret_l4)
@@ -433,7 +427,7 @@ static __always_inline int icmp_error(struct xdp_md *ctx, const bool ipv6)
 	/* Errors go to whoever sent what they quote. */
 	if (!addr_same(key->daddr, slow->p.daddr))
 		return pass(ctx, LB_NOT_OURS);
-	flow = conns_find(ipv6, key);
+	flow = lb_const_stateless ? NULL : conns_find(ipv6, key);
 	if (flow && !is_direct(flow->mode))
 		return any_nat() ? send_error(ctx, ipv6, slow, flow, l4) : XDP_PASS;
 	/* Any node can pass on an error about a flow that answers another way. */

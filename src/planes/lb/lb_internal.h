@@ -149,6 +149,8 @@ struct lb {
 	uint64_t entries;	    /* of the last pass */
 	uint64_t states[LB_STATES]; /* of the last pass */
 
+	struct lb_trace *trace; /* owned; NULL while nobody traces */
+
 	struct ring_buffer *ring; /* owned */
 	struct lb_pending pending[LB_MAX_PENDING];
 	size_t pending_count;
@@ -173,6 +175,11 @@ int lb_spread_prepare(struct lb_bpf *bpf, const struct cpus *cpus, struct err *e
 int lb_spread_fill(const struct lb_bpf *bpf, const struct cpus *cpus, struct err *err);
 /* The program for an interface: lb_main, or what hands its packets on. */
 int lb_spread_program_fd(const struct lb *lb, const char *interface);
+
+/* lb_trace.c */
+/* Before bpf, a traced program, is loaded: its ring buffer's size; a trace under way keeps its
+ * maps. */
+int lb_trace_prepare(struct lb *lb, struct lb_bpf *bpf, struct err *err);
 
 /* lb_chain.c: the user's programs before the balancer's. */
 /* Would they load?  -EINVAL with a sentence. */

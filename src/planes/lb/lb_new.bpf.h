@@ -450,6 +450,8 @@ static __always_inline int stranger(struct xdp_md *ctx, const bool ipv6)
 
 	if (!slow)
 		return XDP_PASS;
+	if (!any_nat()) /* answers do not come this way */
+		return pass(ctx, LB_NO_SERVICE);
 	p = &slow->p;
 	key.port = p->sport;
 	key.proto = p->proto;
@@ -549,7 +551,9 @@ static __always_inline long put_direct(const bool ipv6, struct slow_path *nf, bo
 	if (ipv6) {
 		conn->zero = 0;
 		conn->l4_delta = 0;
-		return keep ? bpf_map_update_elem(&lb_conns6, &nf->key, conn, BPF_ANY) : 0;
+		return !lb_const_stateless && keep
+			       ? bpf_map_update_elem(&lb_conns6, &nf->key, conn, BPF_ANY)
+			       : 0;
 	} else {
 		struct lb_key4 narrow;
 
@@ -560,7 +564,9 @@ static __always_inline long put_direct(const bool ipv6, struct slow_path *nf, bo
 		conn4->l4_delta = 0;
 		conn4->created = conn->created;
 		key_narrow(&narrow, &nf->key);
-		return keep ? bpf_map_update_elem(&lb_conns4, &narrow, conn4, BPF_ANY) : 0;
+		return !lb_const_stateless && keep
+			       ? bpf_map_update_elem(&lb_conns4, &narrow, conn4, BPF_ANY)
+			       : 0;
 	}
 }
 
@@ -621,6 +627,7 @@ static __always_inline bool find_service(struct slow_path *nf)
 	if (!service)
 		return false;
 	nf->service = *service;
+	note_service(service->table);
 	return true;
 }
 

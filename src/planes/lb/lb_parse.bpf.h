@@ -82,6 +82,12 @@ static __always_inline const struct lb_key6 *packet_key(const struct packet *p)
 	return (const void *)p;
 }
 
+/* Does the packet reach to there, whatever pads the frame? */
+static __always_inline bool packet_has(const struct packet *p, __u32 at, __u32 bytes)
+{
+	return at + bytes <= (__u32)p->l3 + p->length;
+}
+
 /* Ethernet and up to two VLAN tags.  Returns the ether type in wire order, 0 if the frame is cut
  * short or not sent to one host. */
 static __always_inline __be16 parse_ethernet(void *data, void *end, struct packet *p)

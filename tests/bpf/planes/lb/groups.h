@@ -24,6 +24,8 @@ int test_lb_special(void);
 int test_lb_direct(void);
 int test_lb_stateless(void);
 int test_lb_mtu(void);
+int test_lb_limit(void);
+int test_lb_select(void);
 int test_lb_fragments(void);
 int test_lb_icmp(void);
 int test_lb_echo(void);

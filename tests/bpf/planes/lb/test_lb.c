@@ -48,6 +48,8 @@ int main(void)
 	failed += test_lb_hops();
 	failed += test_lb_direct();
 	failed += test_lb_mtu();
+	failed += test_lb_limit();
+	failed += test_lb_select();
 	failed += test_lb_fragments();
 	failed += test_lb_icmp();
 	failed += test_lb_echo();
