@@ -50,6 +50,7 @@ struct table_order {
 	__u64 seed;
 	__u64 found;
 	__u64 lost;
+	__u64 done;
 	__u64 torn;
 	__u64 evicted; /* full entries overwritten */
 	__u32 now;

@@ -411,10 +411,11 @@ struct lb_trace_event {
 	__u32 length;	/* of the frame as received */
 	__u32 backend;	/* id, the API's; 0: none */
 	__u32 table;	/* row of lb_tables; ~0: none */
+	__u32 row;	/* of lb_backends; 0: none */
 	__u16 captured; /* bytes in frame */
 	__u8 verdict;	/* XDP's */
 	__u8 counter;	/* enum lb_counter; LB_COUNTER_COUNT: forwarded */
-	__u8 state;	/* enum lb_state after the packet */
+	__u8 state;	/* enum lb_state after the packet; LB_STATES: it has no entry */
 	__u8 flags;	/* LB_TRACE_* */
 	__u8 family;	/* AF_INET, AF_INET6; 0: neither */
 	__u8 proto;
@@ -424,10 +425,10 @@ struct lb_trace_event {
 	__be16 dport;
 	__u8 mode; /* enum lb_mode, if forwarded */
 	__u8 tcp_flags;
-	__u8 zero[2];
+	__u8 zero[6];
 	__u8 frame[LB_TRACE_BYTES]; /* the frame's beginning as received */
 };
-ABI_SIZE(struct lb_trace_event, 200);
+ABI_SIZE(struct lb_trace_event, 208);
 
 enum lb_trace_flags {
 	LB_TRACE_NEW = 1 << 0,	 /* the packet began a flow */
@@ -436,14 +437,23 @@ enum lb_trace_flags {
 
 /* lb_trace_filter: one element; what is zero asks nothing. */
 struct lb_trace_filter {
-	__be32 addr[4]; /* either end lies in addr/prefix */
+	__be32 addr[4]; /* either end, as it came or as NAT writes it, lies in addr/mask */
 	__be32 mask[4];
 	__u32 backend; /* id */
 	__u32 sample;  /* one packet in so many; 0, 1: each */
-	__be16 port;   /* either end's */
-	__u8 proto;
+	__be16 port;   /* either end's, as above */
+	__u8 proto; /* IPPROTO_ICMP: ICMPv6, too */
 	__u8 only_drops;
 };
 ABI_SIZE(struct lb_trace_filter, 44);
+
+/* lb_trace_counts: per-CPU array of one element, new with each trace. */
+struct lb_trace_count {
+	__u64 seen;    /* packets that came in */
+	__u64 matched; /* of these, what the filter lets through, before sampling */
+	__u64 sent;    /* events in the ring buffer */
+	__u64 lost;    /* events it did not take */
+};
+ABI_SIZE(struct lb_trace_count, 32);
 
 #endif

@@ -18,6 +18,7 @@
 #include "health/health.h"
 #include "model/model.h"
 #include "planes/lb/lb_stats.h"
+#include "stream.h"
 
 struct backend_request {
 	const char *service; /* NULL: the only one, or the implicit one */
@@ -38,6 +39,14 @@ struct backend_patch {
 struct backend_removal {
 	bool force;	     /* cut its connections now */
 	uint64_t deadline_s; /* cut what is left then; 0: wait for the last one */
+};
+
+/* Packets to be told of, as trace_json.h writes them, until one of the limits is reached. */
+struct trace_request {
+	struct lb_trace_filter filter;
+	uint64_t duration_ns;
+	uint64_t limit; /* packets; 0: none */
+	bool frames;	/* with what was captured of them */
 };
 
 struct control_readiness {
@@ -75,6 +84,11 @@ struct control {
 	bool (*health)(void *ctx, const char *service, const struct backend *backend,
 		       struct health_state *ret);
 	void (*health_totals)(void *ctx, struct health_totals *ret);
+
+	/* *ret is written to while the caller's loop runs, and ended by the daemon; the caller lets
+	 * go of it with stream_close.  -EBUSY: somebody traces already. */
+	int (*trace)(void *ctx, const struct trace_request *request, struct stream **ret,
+		     struct err *err);
 };
 
 #endif

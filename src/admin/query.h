@@ -8,7 +8,7 @@
 
 #include "reply.h"
 
-#define QUERY_MAX_PARAMS 5
+#define QUERY_MAX_PARAMS 10
 #define QUERY_MAX_TEXT	 512
 
 /* The decoded parameters of one request. */

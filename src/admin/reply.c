@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "stream.h"
+
 static const struct {
 	unsigned int status;
 	const char *code;
@@ -23,6 +25,7 @@ void reply_init(struct reply *reply)
 
 void reply_done(struct reply *reply)
 {
+	stream_close(reply->stream);
 	buf_done(&reply->body);
 }
 
@@ -92,6 +95,7 @@ static enum reply_code code_of_errno(int r)
 	case -ENOENT:
 		return REPLY_NOT_FOUND;
 	case -EEXIST:
+	case -EBUSY:
 		return REPLY_CONFLICT;
 	case -EINVAL:
 	case -ERANGE:

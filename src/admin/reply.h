@@ -32,12 +32,15 @@ enum reply_code {
 #undef REPLY_ENUM
 };
 
+struct stream;
+
 struct reply {
 	unsigned int status;
 	const char *content_type;
 	char allow[40];		  /* Allow: of a 405; "" otherwise */
 	const char *authenticate; /* WWW-Authenticate: of a 401; NULL otherwise */
 	struct buf body;	  /* owned */
+	struct stream *stream;	  /* owned; NULL: body is all there is, else there is no body */
 };
 
 void reply_init(struct reply *reply);

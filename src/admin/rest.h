@@ -35,5 +35,6 @@ void rest_backend_patch(struct call *call);
 void rest_backend_remove(struct call *call);
 
 void rest_connections(struct call *call);
+void rest_trace(struct call *call);
 
 #endif

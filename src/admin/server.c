@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "listen.h"
 #include "route.h"
+#include "stream_response.h"
 
 #define ADMIN_CONNECTIONS	 64 /* a listener */
 #define ADMIN_CONNECTIONS_PER_IP 16 /* loopback aside, where all clients share one address */
@@ -105,20 +106,34 @@ static struct request request_of(const struct listener *listener, struct MHD_Con
 	};
 }
 
-static enum MHD_Result send_reply(struct MHD_Connection *connection, struct reply *reply)
+static struct MHD_Response *response_of(struct MHD_Connection *connection, struct reply *reply)
 {
 	size_t len = reply->body.len;
-	char *text = buf_take(&reply->body);
 	struct MHD_Response *response;
+	char *text;
+
+	if (reply->stream) {
+		response = stream_response(reply->stream, connection);
+		if (response)
+			reply->stream = NULL;
+		return response;
+	}
+	text = buf_take(&reply->body);
+	if (!text)
+		return NULL;
+	response = MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
+	if (!response)
+		free(text);
+	return response;
+}
+
+static enum MHD_Result send_reply(struct MHD_Connection *connection, struct reply *reply)
+{
+	struct MHD_Response *response = response_of(connection, reply);
 	enum MHD_Result sent;
 
-	if (!text)
+	if (!response)
 		return MHD_NO;
-	response = MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
-	if (!response) {
-		free(text);
-		return MHD_NO;
-	}
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type);
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
@@ -205,13 +220,13 @@ static int listener_start(struct admin *admin, struct listener *listener, int fd
 	struct epoll_event event = { .events = EPOLLIN };
 
 	listener->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL, 0, NULL, NULL, on_request, listener, MHD_OPTION_LISTEN_SOCKET, fd,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)ADMIN_CONNECTIONS,
-		MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_ip, MHD_OPTION_CONNECTION_TIMEOUT,
-		idle_s ? idle_s : ADMIN_IDLE_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)ADMIN_CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-		MHD_OPTION_URI_LOG_CALLBACK, exchange_new, NULL, MHD_OPTION_NOTIFY_COMPLETED,
-		exchange_free, NULL, MHD_OPTION_END);
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, listener,
+		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned int)ADMIN_CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_ip,
+		MHD_OPTION_CONNECTION_TIMEOUT, idle_s ? idle_s : ADMIN_IDLE_TIMEOUT_S,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)ADMIN_CONNECTION_MEMORY,
+		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, exchange_new, NULL,
+		MHD_OPTION_NOTIFY_COMPLETED, exchange_free, NULL, MHD_OPTION_END);
 	if (!listener->daemon) {
 		/* It may have closed fd or not; nobody else opens descriptors meanwhile. */
 		if (fcntl(fd, F_GETFD) >= 0)

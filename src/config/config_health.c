@@ -39,6 +39,20 @@ static void build_check(struct build *build, struct item *item, struct config_ch
 	};
 }
 
+/* What goes through a tunnel is made by hand: a handshake, or a datagram and its answer. */
+static void check_way(struct build *build, struct item *item, const struct config_check *check)
+{
+	bool http = check->type == CONFIG_CHECK_HTTP || check->type == CONFIG_CHECK_HTTPS;
+	bool talk = check->type == CONFIG_CHECK_TCP && (check->send || check->expect);
+	const struct item *through = item_at(item, "through");
+
+	if (check->through_tunnel && (http || talk))
+		complain(build->complaints, node_place(through->node),
+			 "upstreams[].check.through: %s cannot go through a tunnel; use a check of "
+			 "type tcp without send and expect, udp or dns, or 'through: direct'",
+			 http ? "http and https" : "send and expect of tcp");
+}
+
 static void build_targets(struct build *build, const struct item *list,
 			  struct config_upstream *upstream)
 {
@@ -70,11 +84,13 @@ void build_upstreams(struct build *build)
 
 		upstream->name = build_text(build, name->node ? name->value.text : "");
 		build_check(build, item_at(&list->below[i], "check"), &upstream->check);
+		check_way(build, item_at(&list->below[i], "check"), &upstream->check);
 		build_targets(build, item_at(&list->below[i], "backends"), upstream);
 	}
 }
 
-/* A document may name an upstream of a proxy's and say nothing about checks: connections are tried. */
+/* A document may name an upstream of a proxy's and say nothing about checks: connections are tried.
+ */
 static void imply_upstream(struct build *build, const char *name)
 {
 	struct config *config = build->config;

@@ -118,7 +118,6 @@ static int parse_enum(const struct key *key, const char *text, struct value *ret
 	for (const struct choice *c = key->choices; c->name; c++) {
 		if (strcmp(c->name, text) == 0) {
 			ret->number = (uint64_t)c->value;
-			ret->later = c->later;
 			return 0;
 		}
 		if (!more[0] && text_near(text, c->name))

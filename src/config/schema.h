@@ -32,7 +32,6 @@ enum key_type {
 };
 
 enum key_flags {
-	KEY_LATER = 1 << 0,    /* checked, but nothing acts on it yet */
 	KEY_SECRET = 1 << 1,   /* and all below it: never quoted */
 	KEY_REQUIRED = 1 << 2, /* in a mapping that is given */
 	KEY_APPEND = 1 << 3,   /* a list that later files append to */
@@ -47,7 +46,6 @@ enum key_flags {
 struct choice {
 	const char *name;
 	int value;
-	bool later; /* accepted, but the key's default acts in its place yet */
 };
 
 struct key {

@@ -55,6 +55,7 @@ struct health {
 	struct health_record *waiting_first;
 	struct health_record **waiting_last;
 	uint32_t in_flight;
+	uint32_t in_flight_max;
 	uint64_t seed;
 	const struct config *config; /* borrowed; whose checks are in the records */
 	struct health_totals totals;

@@ -1,16 +1,18 @@
-/* Who is checked when: one heap of what is due, one timer for its first.  At most IN_FLIGHT_MAX
- * checks run; what is due beyond that waits its turn. */
+/* Who is checked when: one heap of what is due, one timer for its first.  A bounded number of
+ * checks runs; what is due beyond that waits its turn. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
 #include "health_internal.h"
 
-/* Well below the usual limit of 1024 descriptors. */
-#define IN_FLIGHT_MAX 512
+/* A check is a descriptor: half of what the process may have, and no more than this.  With so many
+ * in flight even 10,000 silent backends are asked every few seconds. */
+#define IN_FLIGHT_MAX 4096
 /* So many begin before the loop serves others. */
 #define STARTS_A_ROUND 64
 
@@ -96,7 +98,7 @@ static void on_check_timer(void *ctx)
 	struct health_timer *first;
 	int starts = 0;
 
-	while (health->waiting_first && health->in_flight < IN_FLIGHT_MAX &&
+	while (health->waiting_first && health->in_flight < health->in_flight_max &&
 	       starts++ < STARTS_A_ROUND) {
 		struct health_record *record = health->waiting_first;
 
@@ -108,7 +110,7 @@ static void on_check_timer(void *ctx)
 
 		if (record->probe.kind) {
 			probe_expire(&record->probe);
-		} else if (health->in_flight >= IN_FLIGHT_MAX || health->waiting_first) {
+		} else if (health->in_flight >= health->in_flight_max || health->waiting_first) {
 			wait_turn(record);
 		} else {
 			if (starts++ >= STARTS_A_ROUND)
@@ -124,7 +126,7 @@ void health_schedule_arm(struct health *health)
 	const struct health_timer *first = health_heap_first(&health->heap);
 	uint64_t now = clock_now_ns();
 
-	if (health->waiting_first && health->in_flight < IN_FLIGHT_MAX)
+	if (health->waiting_first && health->in_flight < health->in_flight_max)
 		loop_arm(health->check_timer, 0);
 	else if (first)
 		loop_arm(health->check_timer, first->due_ns > now ? first->due_ns - now : 0);
@@ -132,8 +134,18 @@ void health_schedule_arm(struct health *health)
 		loop_disarm(health->check_timer);
 }
 
+static uint32_t descriptors_for_checks(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur / 2 >= IN_FLIGHT_MAX)
+		return IN_FLIGHT_MAX;
+	return limit.rlim_cur < 32 ? 16 : (uint32_t)(limit.rlim_cur / 2);
+}
+
 int health_schedule_open(struct health *health)
 {
+	health->in_flight_max = descriptors_for_checks();
 	health->waiting_last = &health->waiting_first;
 	health->seed = clock_now_ns();
 	return loop_add_timer(health->env.loop, on_check_timer, health, &health->check_timer);

@@ -305,7 +305,7 @@ static struct curl_slist *add_header(struct curl_slist *headers, const char *lin
 /* curl keeps connections over its reset, and nothing else. */
 static void configure(const struct client *client, const struct client_request *request,
 		      const char *url, const char *body, const struct curl_slist *headers,
-		      struct answer *answer, char *detail)
+		      curl_write_callback write, void *ctx, char *detail)
 {
 	CURL *curl = client->curl;
 
@@ -318,8 +318,8 @@ static void configure(const struct client *client, const struct client_request *
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CLIENT_CONNECT_S);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT, CLIENT_TOTAL_S);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
-	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, write);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, ctx);
 	if (client->socket) {
 		curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->socket);
 		curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
@@ -355,7 +355,7 @@ int client_send(struct client *client, const struct client_request *request, jso
 		r = err_set(err, -ENOMEM, "cannot ask loomd: out of memory");
 		goto done;
 	}
-	configure(client, request, url, body, headers, &answer, detail);
+	configure(client, request, url, body, headers, on_body, &answer, detail);
 	code = curl_easy_perform(client->curl);
 	r = code == CURLE_OK ? decode(client, request, &answer.body, ret, err)
 			     : transport_error(client, request, code, &answer, detail, err);
@@ -371,4 +371,121 @@ int client_get(struct client *client, const char *path, json_t **ret, struct err
 {
 	return client_send(client, &(struct client_request){ .method = "GET", .path = path }, ret,
 			   err);
+}
+
+/* ---- streams ---- */
+
+struct sink {
+	struct client *client;
+	const struct client_lines *lines;
+	struct answer answer; /* a refusal, or the line that is not whole yet */
+	bool stopped;	      /* by lines */
+	bool garbled;
+};
+
+static bool is_success(const struct client *client)
+{
+	long status = 0;
+
+	curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+	return status >= 200 && status <= 299;
+}
+
+/* Returns whether more is welcome. */
+static bool take_line(struct sink *sink, const char *text, size_t len)
+{
+	json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	bool more = false;
+
+	sink->garbled = !json_is_object(json);
+	if (!sink->garbled)
+		more = sink->lines->line(sink->lines->ctx, json);
+	sink->stopped = !more && !sink->garbled;
+	json_decref(json);
+	return more;
+}
+
+static size_t on_lines(char *data, size_t size, size_t count, void *ctx)
+{
+	struct sink *sink = ctx;
+	struct buf *body = &sink->answer.body;
+	size_t begun = 0;
+	const char *end;
+
+	if (on_body(data, size, count, &sink->answer) != count)
+		return 0;
+	if (!is_success(sink->client))
+		return count;
+	while ((end = memchr(body->data + begun, '\n', body->len - begun))) {
+		size_t len = (size_t)(end - body->data) - begun;
+
+		if (!take_line(sink, body->data + begun, len))
+			return 0;
+		begun += len + 1;
+	}
+	body->len -= begun;
+	memmove(body->data, body->data + begun, body->len);
+	sink->lines->pause(sink->lines->ctx);
+	return count;
+}
+
+static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+	const struct sink *sink = ctx;
+
+	(void)a, (void)b, (void)c, (void)d;
+	return *sink->lines->stop;
+}
+
+static int stream_result(struct sink *sink, const struct client_request *request, CURLcode code,
+			 const char *detail, struct err *err)
+{
+	json_t *ignored = NULL;
+	int r = 0;
+
+	if (sink->stopped || *sink->lines->stop)
+		return 0;
+	if (sink->garbled)
+		return err_set(
+			err, -EBADMSG,
+			"cannot read loomd's answer to %s %s: a line is no JSON object; is it "
+			"loomd that listens at %s?",
+			request->method, request->path, sink->client->where);
+	if (code != CURLE_OK)
+		return transport_error(sink->client, request, code, &sink->answer, detail, err);
+	if (!is_success(sink->client))
+		r = decode(sink->client, request, &sink->answer.body, &ignored, err);
+	json_decref(ignored);
+	return r;
+}
+
+int client_stream(struct client *client, const char *path, const struct client_lines *lines,
+		  struct err *err)
+{
+	const struct client_request request = { .method = "GET", .path = path };
+	struct sink sink = { .client = client, .lines = lines };
+	char detail[CURL_ERROR_SIZE] = "";
+	struct curl_slist *headers = NULL;
+	char *url = NULL;
+	bool failed = false;
+	int r;
+
+	headers = add_header(headers, "Accept: application/x-ndjson", &failed);
+	if (client->bearer)
+		headers = add_header(headers, client->bearer, &failed);
+	if (failed || asprintf(&url, "%s%s", client->url, path) < 0) {
+		r = err_set(err, -ENOMEM, "cannot ask loomd: out of memory");
+		goto done;
+	}
+	configure(client, &request, url, NULL, headers, on_lines, &sink, detail);
+	curl_easy_setopt(client->curl, CURLOPT_TIMEOUT, 0L);
+	curl_easy_setopt(client->curl, CURLOPT_NOPROGRESS, 0L);
+	curl_easy_setopt(client->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(client->curl, CURLOPT_XFERINFODATA, &sink);
+	r = stream_result(&sink, &request, curl_easy_perform(client->curl), detail, err);
+done:
+	buf_done(&sink.answer.body);
+	curl_slist_free_all(headers);
+	free(url);
+	return r;
 }

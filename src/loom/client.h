@@ -1,9 +1,11 @@
 /* client.h - requests to loomd's admin API (docs/rest-api.md).
- * Layer: loom.  Threads: one owner.  Blocks: at most 30 seconds a request. */
+ * Layer: loom.  Threads: one owner.  Blocks: at most 30 seconds a request, streams aside. */
 #ifndef LOOM_CLIENT_H
 #define LOOM_CLIENT_H
 
 #include <jansson.h>
+#include <signal.h>
+#include <stdbool.h>
 
 #include "base/err.h"
 
@@ -40,6 +42,21 @@ const char *client_where(const struct client *client);
 int client_send(struct client *client, const struct client_request *request, json_t **ret,
 		struct err *err);
 int client_get(struct client *client, const char *path, json_t **ret, struct err *err);
+
+/* What to do with an answer that goes on for long, a line of JSON each. */
+struct client_lines {
+	/* json: an object, borrowed.  False: no more lines. */
+	bool (*line)(void *ctx, const json_t *json);
+	/* No more has come yet. */
+	void (*pause)(void *ctx);
+	void *ctx;
+	const volatile sig_atomic_t *stop; /* set by a signal: no more lines */
+};
+
+/* GETs path and hands over the lines of the answer until it ends, or lines says so.  However long
+ * that takes: there is no time limit.  Returns as client_send. */
+int client_stream(struct client *client, const char *path, const struct client_lines *lines,
+		  struct err *err);
 
 /* The last refusal, as long as it is; "" before.  Not yet safe for a terminal. */
 const char *client_refusal(const struct client *client);

@@ -17,6 +17,7 @@ const struct verb *const verb_all[] = {
 	&cmd_health,
 	&cmd_conns,
 	&cmd_stats,
+	&cmd_trace,
 	&cmd_reload,
 	&cmd_config,
 	&cmd_doctor,
@@ -74,13 +75,23 @@ const struct verb *verb_find(char **words, size_t count, size_t *ret_taken)
 	return best;
 }
 
-static void print_options(const struct args_option *option, FILE *out)
+static bool takes_letter(const struct args_option *option, char letter)
+{
+	for (; option && option->name; option++)
+		if (option->letter == letter)
+			return true;
+	return false;
+}
+
+/* own: NULL, or options whose letters are not these options'. */
+static void print_options(const struct args_option *option, const struct args_option *own,
+			  FILE *out)
 {
 	for (; option && option->name; option++) {
 		char left[64];
 		char letter[8] = "    ";
 
-		if (option->letter)
+		if (option->letter && !takes_letter(own, option->letter))
 			snprintf(letter, sizeof(letter), "-%c, ", option->letter);
 		if (option->kind == ARGS_FLAG)
 			snprintf(left, sizeof(left), "%s--%s", letter, option->name);
@@ -122,10 +133,10 @@ void verb_print_help(const struct verb *verb, FILE *out)
 			fprintf(out, "\n%s", verb->help);
 		if (verb->options)
 			fputs("\nOptions:\n", out);
-		print_options(verb->options, out);
+		print_options(verb->options, NULL, out);
 	}
 	fputs("\nOptions of all verbs:\n", out);
-	print_options(verb_common_options, out);
+	print_options(verb_common_options, verb ? verb->options : NULL, out);
 	fputs("\nExit codes: 0 done, 1 refused, 2 usage, 3 loomd cannot be reached, 4 not ready.\n",
 	      out);
 }
@@ -178,8 +189,8 @@ static int parse_and_run(const struct verb *verb, struct session *session, char 
 	struct err err = { 0 };
 	void *options = calloc(1, verb->options_size + 1);
 	const struct args_table tables[] = {
+		{ verb->options, options }, /* first: its letters are its own */
 		{ verb_common_options, &session->options },
-		{ verb->options, options },
 	};
 	int r;
 

@@ -29,8 +29,8 @@ struct verb {
 
 extern const struct verb cmd_status, cmd_services, cmd_backends, cmd_backends_add, cmd_backends_rm,
 	cmd_backends_weight, cmd_backends_drain, cmd_backends_undrain, cmd_conns, cmd_stats,
-	cmd_reload, cmd_config, cmd_doctor, cmd_health, cmd_decap, cmd_irq_plan, cmd_irq_apply, cmd_irq_show,
-	cmd_help;
+	cmd_trace, cmd_reload, cmd_config, cmd_doctor, cmd_health, cmd_decap, cmd_irq_plan,
+	cmd_irq_apply, cmd_irq_show, cmd_help;
 
 /* All of them in the order help shows, ended by NULL. */
 extern const struct verb *const verb_all[];

@@ -196,8 +196,6 @@ static int load_config(struct daemon *daemon, struct err *err)
 	if (r < 0)
 		return err_set(err, r, "cannot start: the configuration has errors");
 	log_set_level(daemon->config->log_level);
-	for (size_t i = 0; i < daemon->config->not_in_force_count; i++)
-		log_warning("%s: not in force yet", daemon->config->not_in_force[i]);
 	if (daemon->config->ebpf.enabled && !daemon->config->ebpf.interface_count)
 		return err_set(
 			err, -EINVAL,
@@ -392,6 +390,7 @@ void daemon_close(struct daemon *daemon)
 {
 	if (!daemon)
 		return;
+	daemon_trace_end(daemon, "shutdown");
 	admin_close(daemon->admin);
 	health_close(daemon->health);
 	loop_free(daemon->loop);

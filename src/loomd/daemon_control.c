@@ -135,6 +135,12 @@ static void control_health_totals(void *ctx, struct health_totals *ret)
 	health_totals(((struct daemon *)ctx)->health, ret);
 }
 
+static int control_trace(void *ctx, const struct trace_request *request, struct stream **ret,
+			 struct err *err)
+{
+	return daemon_trace_start(ctx, request, ret, err);
+}
+
 void daemon_control_init(struct daemon *daemon)
 {
 	daemon->control = (struct control){
@@ -151,6 +157,7 @@ void daemon_control_init(struct daemon *daemon)
 		.reload = control_reload,
 		.snapshot = control_snapshot,
 		.connections = control_connections,
+		.trace = control_trace,
 		.health = control_health,
 		.health_totals = control_health_totals,
 	};

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "backends.h"
 #include "base/clock.h"
@@ -10,7 +11,8 @@
 #include "model/weights.h"
 
 /* After a failure; the kernel refused for a reason that may last. */
-#define RETRY_NS NSEC_PER_SEC
+#define RETRY_NS    NSEC_PER_SEC
+#define DESCRIPTORS 16384
 
 static void commit_observed(struct daemon *daemon)
 {
@@ -48,9 +50,23 @@ static void on_deadline(void *ctx)
 	commit_observed(ctx);
 }
 
+/* The usual soft limit of 1024 is for programs that use select(2). */
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS)
+		return;
+	limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+	(void)setrlimit(RLIMIT_NOFILE, &limit); /* fewer checks run at a time */
+}
+
 int daemon_health_open(struct daemon *daemon, struct err *err)
 {
-	int r = loop_add_timer(daemon->loop, on_health_timer, daemon, &daemon->health_timer);
+	int r;
+
+	allow_descriptors();
+	r = loop_add_timer(daemon->loop, on_health_timer, daemon, &daemon->health_timer);
 
 	if (r == 0)
 		r = loop_add_timer(daemon->loop, on_deadline, daemon, &daemon->deadline_timer);

@@ -16,6 +16,15 @@ struct leaving {
 	uint64_t since; /* lb_sweep_passes at removal */
 };
 
+/* What somebody watches; stream is NULL while nobody does. */
+struct daemon_trace {
+	struct stream *stream; /* the writer's hold is ours */
+	struct trace_request request;
+	struct buf text; /* owned; of one tick */
+	uint64_t end_ns;
+	uint64_t written; /* packets */
+};
+
 struct daemon {
 	struct daemon_options options;
 	struct config *config;	  /* owned */
@@ -34,6 +43,8 @@ struct daemon {
 	struct loop_timer *admin_timer;	   /* the loop's */
 	struct loop_timer *health_timer;   /* the loop's; verdicts wait to be committed */
 	struct loop_timer *deadline_timer; /* the loop's; of backends that drain */
+	struct loop_timer *trace_timer;	   /* the loop's; NULL before the first trace */
+	struct daemon_trace trace;
 	uint64_t health_cost_ns;	   /* of the last commit of verdicts */
 	struct control control;
 	char pin_dir[256];
@@ -91,6 +102,12 @@ void daemon_health_compare(const struct model *old, const struct model *new);
 
 /* daemon_load.c: LEAST_CONNECTIONS follows the counts of the last sweep. */
 void daemon_follow_load(struct daemon *daemon);
+
+/* daemon_trace.c */
+int daemon_trace_start(struct daemon *daemon, const struct trace_request *request,
+		       struct stream **ret, struct err *err);
+/* Ends the trace, if there is one; why: a word for the client. */
+void daemon_trace_end(struct daemon *daemon, const char *why);
 
 /* daemon_control.c: the admin API's view. */
 void daemon_control_init(struct daemon *daemon);

@@ -201,9 +201,26 @@ void model_changes_free(struct model_changes *changes)
 
 static const char *algorithm_name(enum config_algorithm algorithm)
 {
-	static const char *const names[] = { "maglev", "round_robin", "weighted" };
+	static const char *const names[] = {
+		[CONFIG_MAGLEV] = "maglev",
+		[CONFIG_ROUND_ROBIN] = "round_robin",
+		[CONFIG_WEIGHTED] = "weighted",
+		[CONFIG_LEAST_CONNECTIONS] = "least_connections",
+		[CONFIG_SOURCE_HASH] = "source_hash",
+	};
 
 	return names[algorithm];
+}
+
+static const char *forwarding_name(enum config_forwarding forwarding)
+{
+	static const char *const names[] = {
+		[CONFIG_NAT_FULL] = "nat full", [CONFIG_NAT_DESTINATION] = "nat destination",
+		[CONFIG_DSR_IPIP] = "dsr ipip", [CONFIG_DSR_GUE] = "dsr gue",
+		[CONFIG_DSR_L2] = "dsr none",
+	};
+
+	return names[forwarding];
 }
 
 static void describe_backend(const char *service, const struct backend *was,
@@ -297,8 +314,8 @@ static void describe_service(const struct service *old, const struct service *ne
 	describe_endpoints(old, new, "gone", out);
 	describe_endpoints(new, old, "added", out);
 	if (old->forwarding != new->forwarding)
-		buf_printf(out, "service %s: nat %s for new connections\n", new->name,
-			   new->forwarding == CONFIG_NAT_FULL ? "full" : "destination");
+		buf_printf(out, "service %s: %s for new connections\n", new->name,
+			   forwarding_name(new->forwarding));
 	if (old->algorithm != new->algorithm)
 		buf_printf(out, "service %s: algorithm %s, was %s\n", new->name,
 			   algorithm_name(new->algorithm), algorithm_name(old->algorithm));

@@ -182,7 +182,8 @@ int backend_state_parse(const char *name, enum backend_state *ret)
 
 /* ---- backends ---- */
 
-/* Does the service have an address whose packets can go to this one?  IPv6 carries IPv4, too. */
+/* Can packets for one of the service's addresses reach a backend at address?  A tunnel over IPv6
+ * carries IPv4, too. */
 static bool has_family(const struct service *service, const struct addr *address)
 {
 	bool tunnel = service->forwarding == CONFIG_DSR_IPIP ||

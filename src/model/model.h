@@ -49,9 +49,9 @@ struct backend {
 	/* What was observed: neither configured nor saved. */
 	bool drained; /* draining, and its deadline has passed: its connections are cut */
 	enum backend_health health;
-	bool unhealthy_cut;	/* unhealthy, and its connections are to be reset */
+	bool unhealthy_cut;	    /* unhealthy, and its connections are to be reset */
 	uint16_t withheld_permille; /* of its weight, by slow start; 0: it gets all */
-	uint64_t load;		/* active connections, for LEAST_CONNECTIONS */
+	uint64_t load;		    /* active connections, for LEAST_CONNECTIONS */
 };
 
 struct service {

@@ -15,10 +15,12 @@
 #include "base/must.h"
 #include "decap.skel.h"
 #include "lb.skel.h"
+#include "planes/lb/lb_traced.h"
 
-#define LOG_BYTES (1 << 16)
-#define LOG_STATS 4 /* bpf_log_level: BPF_LOG_STATS */
-#define MAX_MAPS  32
+#define LOG_BYTES  (1 << 16)
+#define LOG_STATS  4 /* bpf_log_level: BPF_LOG_STATS */
+#define MAX_MAPS   48
+#define MAX_ABSENT 16
 
 struct measures {
 	unsigned instructions; /* in the loaded program */
@@ -58,17 +60,80 @@ static void without_destination_nat(struct lb_bpf *bpf)
 	bpf->rodata->lb_const_nat_destination = false;
 }
 
-static void smallest(struct lb_bpf *bpf)
+/* What no service of a plain configuration asks for. */
+static void without_extras(struct lb_bpf *bpf)
 {
-	without_ipv6(bpf);
-	without_udp(bpf);
+	bpf->rodata->lb_const_ipip = false;
+	bpf->rodata->lb_const_gue = false;
+	bpf->rodata->lb_const_l2 = false;
+	bpf->rodata->lb_const_outer6 = false;
+	bpf->rodata->lb_const_turns = false;
+	bpf->rodata->lb_const_affinity = false;
+	bpf->rodata->lb_const_quic = false;
+	bpf->rodata->lb_const_filter = false;
+	bpf->rodata->lb_const_limits = false;
+	bpf->rodata->lb_const_cookies = false;
+	bpf->rodata->lb_const_any_port = false;
+	bpf->rodata->lb_const_local = false;
+	bpf->rodata->lb_const_echo = false;
+}
+
+static void without_direct(struct lb_bpf *bpf)
+{
+	bpf->rodata->lb_const_ipip = false;
+	bpf->rodata->lb_const_gue = false;
+	bpf->rodata->lb_const_l2 = false;
+	bpf->rodata->lb_const_outer6 = false;
+}
+
+static void without_nat(struct lb_bpf *bpf)
+{
+	without_full_nat(bpf);
 	without_destination_nat(bpf);
 }
+
+static void stateless(struct lb_bpf *bpf)
+{
+	without_nat(bpf);
+	bpf->rodata->lb_const_stateless = true;
+}
+
+static void dual_stack_nat(struct lb_bpf *bpf)
+{
+	without_extras(bpf);
+	without_destination_nat(bpf);
+}
+
+static void smallest(struct lb_bpf *bpf)
+{
+	dual_stack_nat(bpf);
+	without_ipv6(bpf);
+	without_udp(bpf);
+}
+
+static void ipv4_ipip(struct lb_bpf *bpf)
+{
+	without_extras(bpf);
+	without_nat(bpf);
+	without_ipv6(bpf);
+	bpf->rodata->lb_const_ipip = true;
+}
+
+static void l2(struct lb_bpf *bpf)
+{
+	without_extras(bpf);
+	without_nat(bpf);
+	bpf->rodata->lb_const_l2 = true;
+}
+
+#define EXTRAS \
+	"lb_turns", "lb_affinity", "lb_server_ids", "lb_filters", "lb_rates", "lb_source_rates"
+#define NAT_ONLY "lb_sources", "lb_reals", "lb_vips", "lb_events"
 
 static const struct specialisation {
 	const char *name;
 	void (*apply)(struct lb_bpf *bpf);
-	const char *absent[4]; /* maps that the loaded program must not touch */
+	const char *absent[MAX_ABSENT]; /* maps that the loaded program must not touch */
 } specialisations[] = {
 	{ "lb-everything", everything, { NULL } },
 	{ "lb-no-ipv4", without_ipv4, { "lb_conns4" } },
@@ -76,7 +141,13 @@ static const struct specialisation {
 	{ "lb-no-udp", without_udp, { NULL } },
 	{ "lb-no-full-nat", without_full_nat, { "lb_sources" } },
 	{ "lb-no-destination-nat", without_destination_nat, { NULL } },
-	{ "lb-ipv4-tcp-full-nat", smallest, { "lb_conns6" } },
+	{ "lb-no-direct", without_direct, { NULL } },
+	{ "lb-no-nat", without_nat, { NAT_ONLY } },
+	{ "lb-stateless", stateless, { "lb_conns4", "lb_conns6", NAT_ONLY } },
+	{ "lb-dual-stack-nat", dual_stack_nat, { EXTRAS } },
+	{ "lb-ipv4-tcp-full-nat", smallest, { "lb_conns6", EXTRAS } },
+	{ "lb-ipv4-ipip", ipv4_ipip, { "lb_conns6", EXTRAS, NAT_ONLY } },
+	{ "lb-l2", l2, { EXTRAS, NAT_ONLY } },
 };
 
 /* "stack depth 64+128+32": one frame for each function. */
@@ -225,7 +296,7 @@ static bool really_absent(const struct bpf_object *object, const struct speciali
 
 	bpf_object__for_each_map(map, object)
 	{
-		for (unsigned i = 0; i < 4 && s->absent[i]; i++) {
+		for (unsigned i = 0; i < MAX_ABSENT && s->absent[i]; i++) {
 			if (strcmp(bpf_map__name(map), s->absent[i]) != 0)
 				continue;
 			if (m->map_uses[row])
@@ -277,6 +348,21 @@ static bool verify_lb(const struct specialisation *s, const char *budget, unsign
 	return ok;
 }
 
+static bool verify_traced(const char *budget)
+{
+	struct lb_bpf *bpf = lb_traced_open();
+	struct measures m = { 0 };
+	bool ok;
+
+	if (!bpf) {
+		fprintf(stderr, "cannot open lb_traced.bpf.o: %s\n", strerror(errno));
+		return false;
+	}
+	ok = verify("lb-traced", bpf->obj, bpf->progs.lb_main, budget, &m);
+	lb_bpf__destroy(bpf);
+	return ok;
+}
+
 static bool verify_decap(const char *budget)
 {
 	struct decap_bpf *bpf = decap_bpf__open();
@@ -315,6 +401,7 @@ int main(int argc, char **argv)
 	       "bytes", "load ms");
 	for (size_t i = 0; i < sizeof(specialisations) / sizeof(*specialisations); i++)
 		ok &= verify_lb(&specialisations[i], argv[1], &whole);
+	ok &= verify_traced(argv[1]);
 	ok &= verify_decap(argv[1]);
 	return !ok;
 }

@@ -28,12 +28,8 @@ def as_configured(net):
         (server.files / "healthz").write_text("well\n", encoding="ascii")
     net.loom.config["services"] = [dict(service) for service in net.plain]
     net.loom.config.pop("upstreams", None)
-    write(net)
-    net.reset()
-
-
-def write(net):
     net.loom.write()
+    net.reset()
 
 
 def checked(net, check=None, name="web", **health):
@@ -44,7 +40,7 @@ def checked(net, check=None, name="web", **health):
     for service in net.loom.config["services"]:
         if service["name"] == name:
             service["health"] = {"upstream": "probe", **health}
-    write(net)
+    net.loom.write()
     net.loom.api("POST", "/config/reload")
     until("a first check of every backend", lambda: checks(net) and all(row["checks"] for row in checks(net)))
 
@@ -228,7 +224,7 @@ def test_a_backend_that_the_api_adds_starts_slowly_and_is_checked(net):
 # ---- when all fail ----
 
 def test_with_too_few_healthy_backends_all_are_used(net):
-    checked(net, min_healthy="50%", on_unhealthy="reset")
+    checked(net, min_healthy=50, on_unhealthy="reset")
     with Load(net.client, VIP4, 80) as load:
         for host in net.hosts:
             fail(net, host)
@@ -257,7 +253,7 @@ def test_a_reload_keeps_verdicts(net):
     fail(net, net.hosts[0])
     await_health(net, "unhealthy", net.hosts[0])
     net.loom.config["upstreams"][0]["check"]["interval"] = "1h"
-    write(net)
+    net.loom.write()
     net.loom.api("POST", "/config/reload")
     assert of(net, net.hosts[0])["state"] == "unhealthy"
     assert set(shares(net)) == {"b2", "b3"}
@@ -283,7 +279,7 @@ def test_removing_health_from_the_file_brings_everything_back(net):
     await_health(net, "unhealthy", net.hosts[0])
     net.loom.config["services"] = [dict(service) for service in net.plain]
     del net.loom.config["upstreams"]
-    write(net)
+    net.loom.write()
     net.loom.api("POST", "/config/reload")
     assert checks(net) == []
     assert set(shares(net)) == {"b1", "b2", "b3"}
@@ -350,7 +346,7 @@ def test_https_asks_for_the_host_by_sni_at_each_backend(net, tls):
 
 
 def test_https_trusts_no_stranger_when_told_to_verify(net, tls):
-    checked(net, {"type": "https", "port": TLS_PORT, "path": "/", "host": "www.loom.test", "verify_tls": True})
+    checked(net, {"type": "https", "port": TLS_PORT, "path": "/", "host": "www.loom.test", "verify": True})
     for host in net.hosts:
         await_health(net, "unhealthy", host)
     assert "certificate" in of(net, net.hosts[0])["last_error"]

@@ -6,6 +6,7 @@
 #include "lb_new.bpf.h"
 #include "lb_reset.bpf.h"
 #include "lb_spread.bpf.h"
+#include "lb_trace.bpf.h"
 
 /* Lets the packet's entry notice what the control plane changed: is its backend still there, and
  * where?  Returns a flow_verdict (FLOW_NEW: both halves are gone), or the packet's verdict. */
@@ -48,15 +49,13 @@ static __always_inline int check_flow(struct xdp_md *ctx, const bool ipv6)
 	struct slow_path *slow = slow_path();
 	const struct lb_control *control;
 	struct lb_flow *flow;
-	struct lb_key6 key;
 	__u32 zero = 0;
 	int r;
 
 	control = bpf_map_lookup_elem(&lb_control, &zero);
 	if (!slow || !control)
 		return XDP_PASS;
-	key_of_packet(&key, &slow->p);
-	flow = conns_find(ipv6, &key);
+	flow = conns_find(ipv6, packet_key(&slow->p));
 	if (!flow)
 		return FLOW_NEW;
 	if (flow->generation != control->generation) {
@@ -69,8 +68,12 @@ static __always_inline int check_flow(struct xdp_md *ctx, const bool ipv6)
 		if (r != FLOW_GO)
 			return r;
 	}
-	if (slow->p.now - flow->touched >= lb_const_touch_ticks)
+	if (slow->p.now - flow->touched >= lb_const_touch_ticks) {
+		if (lb_const_affinity && slow->p.proto == IPPROTO_UDP &&
+		    !(flow->flags & LB_FLOW_REPLY))
+			renew_affinity(&slow->p, flow);
 		flow_touch(ctx, ipv6, slow, flow);
+	}
 	if (slow->p.length > flow->mtu) {
 		slow->mtu = flow->mtu;
 		return FLOW_TOO_BIG;
@@ -121,7 +124,7 @@ static __always_inline int begin(struct xdp_md *ctx, bool ipv6, struct slow_path
 		slow->backend.hop.ifindex = 0;
 		r = ipv6 ? lb_stranger6(ctx) : lb_stranger4(ctx);
 	}
-	if (r == FLOW_GO) {
+	if (!lb_const_stateless && r == FLOW_GO) {
 		/* User space does not know the way: this looks it up in the FIB. */
 		r = ipv6 ? lb_check_flow6(ctx) : lb_check_flow4(ctx);
 		return r == FLOW_NEW || r == FLOW_CUT ? drop(ctx, LB_FLOW_ENDED) : r;
@@ -144,7 +147,7 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, const struc
 	if (!slow)
 		return XDP_PASS;
 	slow->p = *p;
-	if (found)
+	if (!lb_const_stateless && found)
 		r = p->truncated ? drop(ctx, LB_MALFORMED)
 		    : ipv6	 ? lb_check_flow6(ctx)
 				 : lb_check_flow4(ctx);
@@ -285,12 +288,20 @@ static __always_inline int balance_icmp(struct xdp_md *ctx, bool ipv6, struct pa
 	slow->p.sport = slow->key.sport;
 	slow->p.dport = slow->key.dport;
 	slow->p.proto = slow->key.proto;
-	slow->p.tcp_flags = TCP_ACK;
 	slow->p.from_icmp = true;
-	flow = r == FLOW_GO ? conns_find(ipv6, &slow->key) : NULL;
-	if (r == FLOW_NEW && begin(ctx, ipv6, slow) == FLOW_READY)
-		flow = ipv6 ? &slow->conn.flow : &slow->conn4.flow;
-	if (!flow || p->length > flow->mtu)
+	if (!lb_const_stateless && r == FLOW_GO) /* without TCP's flags: no state changes */
+		r = ipv6 ? lb_check_flow6(ctx) : lb_check_flow4(ctx);
+	slow->p.tcp_flags = TCP_ACK;
+	if (r == FLOW_NEW)
+		r = begin(ctx, ipv6, slow);
+	if (r == FLOW_CUT || r == FLOW_TOO_BIG)
+		return pass(ctx, LB_NOT_OURS);
+	if (r < FLOW_GO)
+		return r;
+	flow = !lb_const_stateless && r == FLOW_GO ? conns_find(ipv6, packet_key(&slow->p))
+	       : ipv6				   ? &slow->conn.flow
+						   : &slow->conn4.flow;
+	if (!flow)
 		return pass(ctx, LB_NOT_OURS);
 	return forward_direct(ctx, ipv6, p, flow);
 }
@@ -324,9 +335,9 @@ static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
 		addr_map_v4(p->saddr);
 		addr_map_v4(p->daddr);
 		r = slow_start(ctx, false, p, conn);
-		conn = r == FLOW_READY ? written4()
-		       : r == FLOW_GO  ? bpf_map_lookup_elem(&lb_conns4, &key)
-				       : NULL;
+		conn = r == FLOW_READY			     ? written4()
+		       : !lb_const_stateless && r == FLOW_GO ? bpf_map_lookup_elem(&lb_conns4, &key)
+							     : NULL;
 		if (!conn)
 			return r < FLOW_GO ? r : drop(ctx, LB_MAP_FULL);
 	}
@@ -335,7 +346,6 @@ static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
 
 static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 {
-	struct lb_key6 key;
 	struct lb_conn6 *conn;
 	int r;
 
@@ -352,13 +362,13 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 		return pass(ctx, LB_NOT_OURS);
 	}
 	p->now = clock_ticks();
-	key_of_packet(&key, p);
-	conn = lb_const_stateless ? NULL : bpf_map_lookup_elem(&lb_conns6, &key);
+	conn = lb_const_stateless ? NULL : bpf_map_lookup_elem(&lb_conns6, packet_key(p));
 	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {
 		r = slow_start(ctx, true, p, conn);
 		conn = r == FLOW_READY ? written6()
-		       : r == FLOW_GO  ? bpf_map_lookup_elem(&lb_conns6, &key)
-				       : NULL;
+		       : !lb_const_stateless && r == FLOW_GO
+			       ? bpf_map_lookup_elem(&lb_conns6, packet_key(p))
+			       : NULL;
 		if (!conn)
 			return r < FLOW_GO ? r : drop(ctx, LB_MAP_FULL);
 	}
@@ -381,14 +391,16 @@ static __always_inline int balance(struct xdp_md *ctx)
 SEC("xdp")
 int lb_main(struct xdp_md *ctx)
 {
-	return balance(ctx);
+	lb_trace_begin(ctx);
+	return lb_trace_end(balance(ctx));
 }
 
 /* The same on the CPU that lb_spread chose.  Both are loaded where they are used. */
 SEC("?xdp/cpumap")
 int lb_main_cpu(struct xdp_md *ctx)
 {
-	return balance(ctx);
+	lb_trace_begin(ctx);
+	return lb_trace_end(balance(ctx));
 }
 
 char _license[] SEC("license") = "GPL";

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "lb_apply_internal.h"
+#include "lb_trace.h"
 
 /* The control map is pinned last: without it the rest is what a start that failed left behind. */
 static int check_pinned_version(struct lb *lb, bool *ret_whole, uint32_t *ret_version,
@@ -205,6 +206,7 @@ static void remove_pins(const char *pin_dir)
 {
 	char path[256];
 
+	lb_chain_unpin(pin_dir);
 	/* lb_control first: what is left if we die here is not taken for whole. */
 	for (int i = LB_MAP_COUNT - 1; i >= 0; i--) {
 		snprintf(path, sizeof(path), "%s/%s", pin_dir, lb_map_names[i]);
@@ -218,6 +220,7 @@ void lb_close(struct lb *lb, enum plane_exit how)
 	if (!lb)
 		return;
 	lb_migrate_undo(lb);
+	lb_trace_stop(lb, NULL);
 	lb_links_close(lb);
 	if (how == PLANE_DETACH) {
 		lb_links_detach(lb->options.pin_dir);
@@ -236,6 +239,10 @@ void lb_close(struct lb *lb, enum plane_exit how)
 		}
 	index_done(&lb->row_index);
 	index_done(&lb->table_index);
+	for (int i = 0; i < LB_CHAINS; i++) {
+		lb_chain_free(lb->chains[i]);
+		lb_chain_free(lb->old_chains[i]);
+	}
 	apply_keys_free(lb);
 	free(lb->tables);
 	free(lb->rows);

@@ -41,6 +41,7 @@ struct lb_features {
 	bool any_port;
 	bool local;
 	bool echo;
+	bool trace; /* not of the model: lb_trace.h */
 	uint16_t mss_max;
 	uint32_t icmp_interval_ns;
 	__be32 outer4;

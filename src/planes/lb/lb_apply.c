@@ -210,6 +210,7 @@ static int replace_program(struct lb *lb, const struct model *model, struct err 
 	struct lb_features want = lb_features_of(lb->options.config, model);
 	int r;
 
+	want.trace = lb->features.trace;
 	if (lb_features_equal(&lb->features, &want) && !lb_spread_changed(lb))
 		return 0;
 	r = lb_program_load(lb, &want, err);

@@ -203,7 +203,7 @@ int apply_backend(struct lb *lb, const struct backend *backend, uint32_t table, 
 		kernel.state = LB_BACKEND_ACTIVE;
 	else if (kernel.state == LB_BACKEND_UNUSED || !backend_is_cut(backend))
 		kernel.state = kernel.state == LB_BACKEND_ACTIVE ? LB_BACKEND_ACTIVE
-								  : LB_BACKEND_DRAINING;
+								 : LB_BACKEND_DRAINING;
 	r = apply_fill_sources(lb, &lb->rows[row].hop, apply_is_v6(&backend->address), &kernel,
 			       err);
 	if (r < 0)

@@ -50,10 +50,18 @@ static bool is_generic(uint32_t ifindex)
 	return bpf_xdp_query((int)ifindex, 0, &query) == 0 && query.attach_mode == XDP_ATTACHED_SKB;
 }
 
-static int create_link(struct lb *lb, const char *name, uint32_t ifindex, __u32 flags)
+/* The program that an interface's packets meet first.  Or -errno. */
+static int entry_of(struct lb *lb, const char *name, struct err *err)
+{
+	int end = lb_spread_program_fd(lb, name);
+
+	return lb_chain_entry(lb, end, end != lb_program_fd(lb), err);
+}
+
+static int create_link(int program, uint32_t ifindex, __u32 flags)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
-	int fd = bpf_link_create(lb_spread_program_fd(lb, name), (int)ifindex, BPF_XDP, &opts);
+	int fd = bpf_link_create(program, (int)ifindex, BPF_XDP, &opts);
 
 	return fd < 0 ? -errno : fd;
 }
@@ -78,8 +86,8 @@ static const char *attach_advice(int error)
 }
 
 /* Attaches anew and pins.  Returns the link or -errno. */
-static int attach_new(struct lb *lb, const char *name, uint32_t ifindex, const char *path,
-		      struct err *err)
+static int attach_new(struct lb *lb, const char *name, int program, uint32_t ifindex,
+		      const char *path, struct err *err)
 {
 	const struct config_ebpf *config = lb->options.config;
 	int fd;
@@ -90,7 +98,7 @@ static int attach_new(struct lb *lb, const char *name, uint32_t ifindex, const c
 			       "set mode: "
 			       "native or generic",
 			       name);
-	fd = create_link(lb, name, ifindex,
+	fd = create_link(program, ifindex,
 			 config->mode == CONFIG_XDP_GENERIC ? XDP_FLAGS_SKB_MODE
 							    : XDP_FLAGS_DRV_MODE);
 	if (fd < 0 && fd != -EBUSY && fd != -EPERM && config->mode == CONFIG_XDP_NATIVE &&
@@ -98,7 +106,7 @@ static int attach_new(struct lb *lb, const char *name, uint32_t ifindex, const c
 		log_warning("cannot attach to %s in native mode: %s; using generic mode, which is "
 			    "slower",
 			    name, strerror(-fd));
-		fd = create_link(lb, name, ifindex, XDP_FLAGS_SKB_MODE);
+		fd = create_link(program, ifindex, XDP_FLAGS_SKB_MODE);
 	}
 	if (fd < 0)
 		return err_set(err, fd, "cannot attach to %s: %s; %s", name, strerror(-fd),
@@ -118,15 +126,19 @@ static int attach_one(struct lb *lb, const char *name, struct lb_link *link, str
 {
 	uint32_t ifindex = if_nametoindex(name);
 	char path[256];
+	int program;
 	int fd;
 
 	if (!ifindex)
 		return err_set(err, -ENODEV,
 			       "cannot attach to %s: no such interface; see 'ip link'", name);
+	program = entry_of(lb, name, err);
+	if (program < 0)
+		return program;
 	link_path(lb->options.pin_dir, name, path, sizeof(path));
 	fd = bpf_obj_get(path);
 	if (fd >= 0 && link_ifindex(fd) == ifindex) {
-		if (bpf_link_update(fd, lb_spread_program_fd(lb, name), NULL) < 0) {
+		if (bpf_link_update(fd, program, NULL) < 0) {
 			int r = -errno;
 
 			close(fd);
@@ -136,7 +148,7 @@ static int attach_one(struct lb *lb, const char *name, struct lb_link *link, str
 	} else {
 		if (fd >= 0)
 			close(fd);
-		fd = attach_new(lb, name, ifindex, path, err);
+		fd = attach_new(lb, name, program, ifindex, path, err);
 		if (fd < 0)
 			return fd;
 	}
@@ -200,6 +212,7 @@ int lb_attach(struct lb *lb, struct err *err)
 			return r;
 		lb->link_count++;
 	}
+	lb_chain_settle(lb);
 	return detach_others(lb->options.pin_dir, config);
 }
 

@@ -4,6 +4,7 @@
 
 #include "lb_frame.bpf.h"
 #include "lb_maps.bpf.h"
+#include "lb_note.bpf.h"
 
 static __always_inline void count_event(enum lb_counter counter)
 {
@@ -19,6 +20,7 @@ static __always_inline void count_packet(__u32 counter, __u64 bytes)
 {
 	struct lb_count *count = bpf_map_lookup_elem(&lb_counters, &counter);
 
+	note_counter(counter);
 	if (count) {
 		count->packets++;
 		count->bytes += bytes;
@@ -61,6 +63,7 @@ static __always_inline void count_connection(__u32 backend)
 {
 	struct lb_backend_count *count = bpf_map_lookup_elem(&lb_backend_counts, &backend);
 
+	note_new();
 	if (count)
 		count->connections++;
 }

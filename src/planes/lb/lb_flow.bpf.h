@@ -257,8 +257,7 @@ static __always_inline void flow_forget(bool ipv6, const struct packet *p,
 		key_of_partner(ipv6, &key, flow, p->proto);
 		conns_delete(ipv6, &key);
 	}
-	key_of_packet(&key, p);
-	conns_delete(ipv6, &key);
+	conns_delete(ipv6, packet_key(p));
 }
 
 /* Where this packet came from, as the hop back. */

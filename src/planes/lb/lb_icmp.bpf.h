@@ -192,6 +192,8 @@ static __always_inline int echo4(struct xdp_md *ctx, const struct packet *p)
 	ip->ttl = ICMP_TTL;
 	icmp->type = ICMP_ECHO_REPLY;
 	icmp->check = csum_apply(icmp->check, csum_fold(csum_diff16(bpf_htons(ICMP_ECHO << 8), 0)));
+	if (!icmp->check) /* a message of zeros alone does not sum up to minus zero */
+		icmp->check = 0xffff;
 	return send_echo(ctx, p);
 }
 
@@ -230,7 +232,8 @@ static __always_inline bool quoted_key4(struct xdp_md *ctx, const struct packet 
 	key->daddr[3] = ip->saddr;
 	*ret_l4 = at + ip->ihl * 4;
 	ports = frame_start(ctx) + (*ret_l4 & 0x1fff);
-	if ((void *)ports + ICMP_QUOTED_PORTS > frame_end(ctx))
+	if (!packet_has(p, *ret_l4, ICMP_QUOTED_PORTS) ||
+	    (void *)ports + ICMP_QUOTED_PORTS > frame_end(ctx))
 		return false;
 	key->sport = ports->dest;
 	key->dport = ports->source;
@@ -254,7 +257,8 @@ static __always_inline bool quoted_key6(struct xdp_md *ctx, const struct packet 
 	addr_copy(key->daddr, (__be32 *)&ip->saddr);
 	*ret_l4 = at + sizeof(*ip);
 	ports = frame_start(ctx) + (*ret_l4 & 0x1fff);
-	if ((void *)ports + ICMP_QUOTED_PORTS > frame_end(ctx))
+	if (!packet_has(p, *ret_l4, ICMP_QUOTED_PORTS) ||
+	    (void *)ports + ICMP_QUOTED_PORTS > frame_end(ctx))
 		return false;
 	key->sport = ports->dest;
 	key->dport = ports->source;
@@ -264,12 +268,13 @@ static __always_inline bool quoted_key6(struct xdp_md *ctx, const struct packet 
 /* Rewrites ports and, where it is quoted, the checksum of a quoted transport header.  addresses:
  * what new addresses add to its pseudo header's sum.  Returns what the changes add to the sum of
  * the message around it. */
-static __always_inline __u32 rewrite_quoted(struct xdp_md *ctx, __u32 l4, __u8 proto,
-					    const struct lb_flow *flow, __u32 addresses)
+static __always_inline __u32 rewrite_quoted(struct xdp_md *ctx, const struct packet *p, __u32 l4,
+					    __u8 proto, const struct lb_flow *flow, __u32 addresses)
 {
 	struct ports *ports = frame_start(ctx) + (l4 & 0x1fff);
-	__be16 *check = (void *)ports + (proto == IPPROTO_TCP ? offsetof(struct tcphdr, check)
-							      : offsetof(struct udphdr, check));
+	__u32 at = proto == IPPROTO_TCP ? offsetof(struct tcphdr, check)
+					: offsetof(struct udphdr, check);
+	__be16 *check = (void *)ports + at;
 	__be16 old;
 	__u32 sum;
 
@@ -279,7 +284,7 @@ static __always_inline __u32 rewrite_quoted(struct xdp_md *ctx, __u32 l4, __u8 p
 	sum = csum_diff16(ports->source, flow->dport) + csum_diff16(ports->dest, flow->sport);
 	ports->source = flow->dport;
 	ports->dest = flow->sport;
-	if ((void *)(check + 1) > frame_end(ctx))
+	if (!packet_has(p, l4 + at, sizeof(*check)) || (void *)(check + 1) > frame_end(ctx))
 		return sum;
 	old = *check;
 	if (proto == IPPROTO_UDP && !old)
@@ -327,7 +332,7 @@ static __always_inline bool rewrite_error4(struct xdp_md *ctx, const struct pack
 	quoted->saddr = conn->daddr;
 	quoted->daddr = conn->saddr;
 	sum = csum_fold(sum);
-	sum += rewrite_quoted(ctx, l4, key->proto, flow, addresses);
+	sum += rewrite_quoted(ctx, p, l4, key->proto, flow, addresses);
 	icmp = frame_start(ctx) + (p->l4 & 0xfff);
 	if ((void *)(icmp + 1) > frame_end(ctx))
 		return false;
@@ -369,7 +374,7 @@ static __always_inline bool rewrite_error6(struct xdp_md *ctx, const struct pack
 	addr_copy((__be32 *)&quoted->saddr, conn->daddr);
 	addr_copy((__be32 *)&quoted->daddr, conn->saddr);
 	sum = csum_fold(sum + addresses);
-	sum += rewrite_quoted(ctx, l4, key->proto, flow, addresses);
+	sum += rewrite_quoted(ctx, p, l4, key->proto, flow, addresses);
 	icmp = frame_start(ctx) + (p->l4 & 0xfff);
 	if ((void *)(icmp + 1) > frame_end(ctx))
 		return false;
@@ -422,7 +427,7 @@ static __always_inline int icmp_error(struct xdp_md *ctx, const bool ipv6)
 	/* Errors go to whoever sent what they quote. */
 	if (!addr_same(key->daddr, slow->p.daddr))
 		return pass(ctx, LB_NOT_OURS);
-	flow = conns_find(ipv6, key);
+	flow = lb_const_stateless ? NULL : conns_find(ipv6, key);
 	if (flow && !is_direct(flow->mode))
 		return any_nat() ? send_error(ctx, ipv6, slow, flow, l4) : XDP_PASS;
 	/* Any node can pass on an error about a flow that answers another way. */
@@ -473,7 +478,8 @@ static __always_inline int icmp(struct xdp_md *ctx, const bool ipv6)
 	if (!slow)
 		return XDP_PASS;
 	type = frame_start(ctx) + (slow->p.l4 & 0xfff);
-	if ((void *)(type + sizeof(struct icmp)) > frame_end(ctx))
+	if (!packet_has(&slow->p, slow->p.l4, sizeof(struct icmp)) ||
+	    (void *)(type + sizeof(struct icmp)) > frame_end(ctx))
 		return pass(ctx, LB_NOT_OURS);
 	if (ipv6 ? *type >= ICMP6_UNREACHABLE && *type <= ICMP6_PARAMETER
 		 : *type == ICMP_UNREACHABLE || *type == ICMP_TIME_EXCEEDED ||

@@ -83,7 +83,9 @@ struct lb_sweep {
 	void *values;  /* owned */
 };
 
-struct lb_keys; /* lb_apply_keys.c */
+struct lb_keys;	    /* lb_apply_keys.c */
+struct lb_chain;    /* lb_chain.c */
+#define LB_CHAINS 2 /* one for each end: lb_main, lb_spread */
 
 struct lb {
 	struct lb_options options;
@@ -112,6 +114,9 @@ struct lb {
 	struct lb_link links[LB_MAX_INTERFACES];
 	size_t link_count;
 
+	struct lb_chain *chains[LB_CHAINS];	/* owned; by end: lb_main, lb_spread */
+	struct lb_chain *old_chains[LB_CHAINS]; /* owned; links may still use them */
+
 	struct lb_keys *filters;    /* owned; of lb_filters, as the model wants them */
 	struct lb_keys *server_ids; /* owned; of lb_server_ids */
 
@@ -122,6 +127,8 @@ struct lb {
 	uint64_t repairs;
 	uint64_t entries;	    /* of the last pass */
 	uint64_t states[LB_STATES]; /* of the last pass */
+
+	struct lb_trace *trace; /* owned; NULL while nobody traces */
 
 	struct ring_buffer *ring; /* owned */
 	struct lb_pending pending[LB_MAX_PENDING];
@@ -147,6 +154,22 @@ int lb_spread_prepare(struct lb_bpf *bpf, const struct cpus *cpus, struct err *e
 int lb_spread_fill(const struct lb_bpf *bpf, const struct cpus *cpus, struct err *err);
 /* The program for an interface: lb_main, or what hands its packets on. */
 int lb_spread_program_fd(const struct lb *lb, const char *interface);
+
+/* lb_trace.c */
+/* Before bpf, a traced program, is loaded: its ring buffer's size; a trace under way keeps its
+ * maps. */
+int lb_trace_prepare(struct lb *lb, struct lb_bpf *bpf, struct err *err);
+
+/* lb_chain.c: the user's programs before the balancer's. */
+/* Would they load?  -EINVAL with a sentence. */
+int lb_chain_check(const struct config_ebpf *config, struct err *err);
+/* What to attach so that packets end in end_fd: the first program, or end_fd itself.  which: number
+ * of the chain; one for each end.  Programs that changed are loaded anew before anything is. */
+int lb_chain_entry(struct lb *lb, int end_fd, int which, struct err *err);
+/* After the links were updated: what they used before goes. */
+void lb_chain_settle(struct lb *lb);
+void lb_chain_free(struct lb_chain *chain);
+void lb_chain_unpin(const char *pin_dir);
 
 /* lb_migrate.c: maps of an older layout.  lb_migrate_begin moves their pins out of the way,
  * lb_migrate_copy fills the new ones once they are there, lb_migrate_end copies what came meanwhile

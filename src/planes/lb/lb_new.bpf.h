@@ -329,9 +329,7 @@ static __always_inline void prepare_reply(struct xdp_md *ctx, struct slow_path *
 static __always_inline long put_forward(bool ipv6, struct slow_path *nf)
 {
 	struct lb_flow *flow = &nf->conn.flow;
-	struct lb_key6 key;
 
-	key_of_packet(&key, &nf->p);
 	flow->flags &= ~LB_FLOW_REPLY;
 	flow->hop = nf->backend.hop;
 	flow->tags = nf->backend.tags;
@@ -340,7 +338,7 @@ static __always_inline long put_forward(bool ipv6, struct slow_path *nf)
 	flow->dport = nf->key.sport;
 	addr_copy(nf->conn.saddr, nf->key.daddr);
 	addr_copy(nf->conn.daddr, nf->key.saddr);
-	return conns_put(ipv6, nf, &key, BPF_ANY);
+	return conns_put(ipv6, nf, packet_key(&nf->p), BPF_ANY);
 }
 
 /* Is the packet in slow_path()->p a backend's answer to a client that asked under address number i
@@ -452,6 +450,8 @@ static __always_inline int stranger(struct xdp_md *ctx, const bool ipv6)
 
 	if (!slow)
 		return XDP_PASS;
+	if (!any_nat()) /* answers do not come this way */
+		return pass(ctx, LB_NO_SERVICE);
 	p = &slow->p;
 	key.port = p->sport;
 	key.proto = p->proto;
@@ -551,7 +551,9 @@ static __always_inline long put_direct(const bool ipv6, struct slow_path *nf, bo
 	if (ipv6) {
 		conn->zero = 0;
 		conn->l4_delta = 0;
-		return keep ? bpf_map_update_elem(&lb_conns6, &nf->key, conn, BPF_ANY) : 0;
+		return !lb_const_stateless && keep
+			       ? bpf_map_update_elem(&lb_conns6, &nf->key, conn, BPF_ANY)
+			       : 0;
 	} else {
 		struct lb_key4 narrow;
 
@@ -562,7 +564,9 @@ static __always_inline long put_direct(const bool ipv6, struct slow_path *nf, bo
 		conn4->l4_delta = 0;
 		conn4->created = conn->created;
 		key_narrow(&narrow, &nf->key);
-		return keep ? bpf_map_update_elem(&lb_conns4, &narrow, conn4, BPF_ANY) : 0;
+		return !lb_const_stateless && keep
+			       ? bpf_map_update_elem(&lb_conns4, &narrow, conn4, BPF_ANY)
+			       : 0;
 	}
 }
 
@@ -623,6 +627,7 @@ static __always_inline bool find_service(struct slow_path *nf)
 	if (!service)
 		return false;
 	nf->service = *service;
+	note_service(service->table);
 	return true;
 }
 
@@ -647,14 +652,14 @@ static __always_inline int admit(struct xdp_md *ctx, const bool ipv6)
 		return pass(ctx, LB_LOCAL);
 	if (lb_const_local && nf->service.flags & LB_SERVICE_PASS)
 		return pass(ctx, LB_LOCAL);
-	if (nf->p.truncated ||
-	    (nf->p.proto == IPPROTO_TCP && !nf->p.fragment && !flags_can_begin(nf->p.tcp_flags)))
+	if (nf->p.truncated || (nf->p.proto == IPPROTO_TCP && nf->p.fragment != FRAGMENT_LATER &&
+				!flags_can_begin(nf->p.tcp_flags)))
 		return drop(ctx, LB_MALFORMED);
 	if (nf->p.expired && !is_l2(nf->service.mode))
 		return drop(ctx, LB_TTL_EXPIRED);
 	if (lb_const_filter && nf->service.flags & LB_SERVICE_FILTER && is_denied(nf))
 		return drop(ctx, LB_DENIED);
-	begins = nf->p.proto != IPPROTO_TCP || nf->p.tcp_flags & TCP_SYN;
+	begins = (nf->p.proto != IPPROTO_TCP && !nf->p.from_icmp) || nf->p.tcp_flags & TCP_SYN;
 	if (lb_const_limits && begins && is_limited(nf, ipv6))
 		return FLOW_EXCESS;
 	return FLOW_GO;
@@ -741,7 +746,10 @@ static __always_inline int new_flow(struct xdp_md *ctx, const bool ipv6)
 	if (!nf)
 		return XDP_PASS;
 	if (!find_service(nf))
-		return FLOW_STRANGER;
+		return nf->p.from_icmp ? pass(ctx, LB_NOT_OURS) : FLOW_STRANGER;
+	/* An error does not begin what has state to keep. */
+	if (nf->p.from_icmp && !is_direct(nf->service.mode))
+		return pass(ctx, LB_NOT_OURS);
 	r = ipv6 ? lb_admit6(ctx) : lb_admit4(ctx);
 	if (r != FLOW_GO && r != FLOW_EXCESS)
 		return r;

@@ -50,13 +50,15 @@ enum parse_end {
 	PARSE_ICMP = -2, /* l4 is where its header lies */
 };
 
-/* What was learned of a frame. */
+/* What was learned of a frame.  Up to zero it is the flow's struct lb_key6: the stack has no room
+ * for another one. */
 struct packet {
 	__be32 saddr[4]; /* IPv4 in mapped form; the fast path fills only word 3 */
 	__be32 daddr[4];
 	__be16 sport;
 	__be16 dport;
 	__u8 proto;
+	__u8 zero[3];
 	__u8 tcp_flags; /* byte 13 of the TCP header */
 	__u8 tags;	/* LB_TAGS_* */
 	bool truncated; /* the transport header is not whole, or lengths contradict */
@@ -70,6 +72,21 @@ struct packet {
 	__u8 fragment;	/* enum fragment */
 	bool from_icmp; /* an ICMP error about a packet of the flow */
 };
+_Static_assert(__builtin_offsetof(struct packet, proto) ==
+			       __builtin_offsetof(struct lb_key6, proto) &&
+		       __builtin_offsetof(struct packet, tcp_flags) == sizeof(struct lb_key6),
+	       "a packet begins with its key");
+
+static __always_inline const struct lb_key6 *packet_key(const struct packet *p)
+{
+	return (const void *)p;
+}
+
+/* Does the packet reach to there, whatever pads the frame? */
+static __always_inline bool packet_has(const struct packet *p, __u32 at, __u32 bytes)
+{
+	return at + bytes <= (__u32)p->l3 + p->length;
+}
 
 /* Ethernet and up to two VLAN tags.  Returns the ether type in wire order, 0 if the frame is cut
  * short or not sent to one host. */

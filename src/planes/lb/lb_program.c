@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "lb_internal.h"
+#include "lb_traced.h"
 
 #include "planes/lb/lb.skel.h"
 
@@ -287,7 +288,7 @@ static void specialise(const struct lb *lb, struct lb_bpf *bpf, const struct lb_
 
 int lb_program_load(struct lb *lb, const struct lb_features *features, struct err *err)
 {
-	struct lb_bpf *bpf = lb_bpf__open();
+	struct lb_bpf *bpf = features->trace ? lb_traced_open() : lb_bpf__open();
 	struct cpus spread;
 	int r;
 
@@ -305,6 +306,8 @@ int lb_program_load(struct lb *lb, const struct lb_features *features, struct er
 		goto fail;
 	}
 	r = reuse_maps(lb, bpf, features, err);
+	if (r == 0 && features->trace)
+		r = lb_trace_prepare(lb, bpf, err);
 	if (r < 0)
 		goto fail;
 	r = lb_bpf__load(bpf);

@@ -151,9 +151,8 @@ static __always_inline int reset_client(struct xdp_md *ctx, const bool ipv6)
 	barrier_var(length); /* or the compiler keeps the halves of a pointer */
 	p = &slow->p;
 	back = &slow->conn.flow;
-	key_of_packet(&slow->key, p);
-	flow = conns_find(ipv6, &slow->key);
-	if (!flow || p->tcp_flags & TCP_RST)
+	flow = conns_find(ipv6, packet_key(p));
+	if (!flow || p->tcp_flags & TCP_RST || p->fragment == FRAGMENT_LATER)
 		return drop(ctx, LB_FLOW_ENDED);
 	reply = flow->flags & LB_FLOW_REPLY;
 	if (!reset_numbers(ctx, p, reply, &reset))
@@ -170,10 +169,7 @@ static __always_inline int reset_client(struct xdp_md *ctx, const bool ipv6)
 		reset.dport = p->sport;
 		hop_back(ctx, p, back);
 	}
-	key_of_partner(ipv6, &slow->key, flow, p->proto);
-	conns_delete(ipv6, &slow->key);
-	key_of_packet(&slow->key, p);
-	conns_delete(ipv6, &slow->key);
+	flow_forget(ipv6, p, flow);
 	if (!write_reset(ctx, ipv6, p, &reset))
 		return drop(ctx, LB_FLOW_ENDED);
 	verdict = send_to_hop(ctx, &back->hop, back->tags, p->tags);

@@ -58,6 +58,7 @@ static __always_inline bool use_row(struct slow_path *nf, __u32 row)
 		return false;
 	nf->row = row;
 	nf->backend = *backend;
+	note_row(row);
 	return true;
 }
 
@@ -161,7 +162,8 @@ static __always_inline __u32 quic_id_offset(struct xdp_md *ctx, const struct pac
 	__u32 at = (p->l4 & 0xfff) + sizeof(struct udphdr);
 	__u8 *payload = frame_start(ctx) + at;
 
-	if ((void *)(payload + 1) > frame_end(ctx) || !(*payload & QUIC_FIXED))
+	if (!packet_has(p, at, 1) || (void *)(payload + 1) > frame_end(ctx) ||
+	    !(*payload & QUIC_FIXED))
 		return 0;
 	if (!(*payload & QUIC_LONG))
 		return at + 1;
@@ -180,7 +182,8 @@ static __always_inline bool use_server_id(struct xdp_md *ctx, struct slow_path *
 	__u32 at = quic_id_offset(ctx, &nf->p, bytes);
 	__u32 *row;
 
-	if (!at)
+	/* What pads the frame is no id. */
+	if (!at || !packet_has(&nf->p, at, bytes))
 		return false;
 	at += service->id_offset;
 	for (__u32 i = 0; i < 4; i++) {
@@ -199,15 +202,21 @@ static __always_inline bool use_server_id(struct xdp_md *ctx, struct slow_path *
 	return true;
 }
 
+/* Errors quote, later fragments continue: neither has an id where it is looked for. */
+static __always_inline bool may_have_server_id(const struct slow_path *nf)
+{
+	return nf->service.flags & LB_SERVICE_QUIC && !nf->p.from_icmp &&
+	       nf->p.fragment != FRAGMENT_LATER;
+}
+
 /* Fills nf->backend and nf->row.  False: there is nobody. */
 static __always_inline bool select_backend(struct xdp_md *ctx, bool ipv6, struct slow_path *nf)
 {
-	bool affine = lb_const_affinity && nf->service.affinity_ticks;
-
-	if (!(lb_const_quic && nf->service.flags & LB_SERVICE_QUIC && use_server_id(ctx, nf)) &&
-	    !(affine && use_affinity(nf)) && !use_slot(nf, ipv6))
+	if (!(lb_const_quic && may_have_server_id(nf) && use_server_id(ctx, nf)) &&
+	    !(lb_const_affinity && nf->service.affinity_ticks && use_affinity(nf)) &&
+	    !use_slot(nf, ipv6))
 		return false;
-	if (affine)
+	if (lb_const_affinity && nf->service.affinity_ticks && !nf->p.from_icmp)
 		note_affinity(nf);
 	return true;
 }

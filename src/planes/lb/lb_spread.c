@@ -44,9 +44,11 @@ static int check_online(const struct cpus *cpus, struct err *err)
 int lb_check_config(const struct config_ebpf *config, struct err *err)
 {
 	struct cpus wanted;
+	int r;
 
 	lb_spread_cpus(config, &wanted);
-	return check_online(&wanted, err);
+	r = check_online(&wanted, err);
+	return r < 0 ? r : lb_chain_check(config, err);
 }
 
 int lb_spread_prepare(struct lb_bpf *bpf, const struct cpus *cpus, struct err *err)

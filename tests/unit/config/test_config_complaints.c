@@ -226,6 +226,20 @@ static const struct {
 	  "t.yaml:3:24: error: ebpf.maps.connections.max_entries and ebpf.conntrack.max_entries are one setting and differ; give one of them (the other is at t.yaml:2:15)\n"
 	  "  maps: {connections: {max_entries: 6}}\n"
 	  "                       ^\n" },
+	{ "a check that cannot go through a tunnel",
+	  "upstreams:\n"
+	  "  - name: a\n"
+	  "    check: {type: http, through: tunnel}\n",
+	  "t.yaml:3:34: error: upstreams[].check.through: http and https cannot go through a tunnel; use a check of type tcp without send and expect, udp or dns, or 'through: direct'\n"
+	  "    check: {type: http, through: tunnel}\n"
+	  "                                 ^\n" },
+	{ "a conversation through a tunnel",
+	  "upstreams:\n"
+	  "  - name: a\n"
+	  "    check: {expect: well, through: tunnel}\n",
+	  "t.yaml:3:36: error: upstreams[].check.through: send and expect of tcp cannot go through a tunnel; use a check of type tcp without send and expect, udp or dns, or 'through: direct'\n"
+	  "    check: {expect: well, through: tunnel}\n"
+	  "                                   ^\n" },
 	{ "NAT without its table",
 	  "ebpf: {conntrack: {enabled: false}}\n",
 	  "t.yaml:1:29: error: ebpf.conntrack.enabled: NAT needs the connection table; make it true, or delete the key\n"

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <cmocka.h>
@@ -194,6 +195,7 @@ static void verdicts_survive_a_reload_and_renumbering(void **state)
 	bench->backends[0].id = 77;
 	bench->backends[0].health = BACKEND_UNCHECKED;
 	lay(bench, false);
+	lay(bench, false); /* the checks have followed by now */
 	assert_int_equal(bench->backends[0].health, BACKEND_UNHEALTHY);
 }
 
@@ -325,6 +327,7 @@ static void no_more_than_a_bounded_number_of_checks_runs_at_a_time(void **state)
 	struct health_totals totals;
 	uint64_t most = 0;
 
+	assert_int_equal(bench->health->in_flight_max, 512);
 	/* Nobody answers, and nobody says that nobody is there. */
 	server_open_udp(&bench->server, bench->loop, NULL);
 	bench->upstream.check.type = CONFIG_CHECK_UDP;
@@ -354,6 +357,7 @@ static void no_more_than_a_bounded_number_of_checks_runs_at_a_time(void **state)
 
 int main(void)
 {
+	const struct rlimit limit = { 1024, 1024 };
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		CASE(a_dead_backend_becomes_unhealthy_and_says_why),
@@ -370,5 +374,6 @@ int main(void)
 		CASE(no_more_than_a_bounded_number_of_checks_runs_at_a_time),
 	};
 
+	setrlimit(RLIMIT_NOFILE, &limit);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

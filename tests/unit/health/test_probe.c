@@ -119,7 +119,7 @@ static void a_closed_tcp_port_is_a_failure(void **state)
 		     "Connection refused");
 }
 
-static void tcp_finds_the_expected_text_over_several_segments(void **state)
+static void tcp_sends_and_finds_the_expected_text(void **state)
 {
 	struct bench *bench = *state;
 
@@ -129,6 +129,20 @@ static void tcp_finds_the_expected_text_over_several_segments(void **state)
 	bench->check.expect = "O+P";
 	assert_ok(run(bench, CONFIG_CHECK_TCP, bench->server.port));
 	assert_string_equal(bench->server.heard, "PING\r\n");
+}
+
+static void the_expected_text_is_found_across_pieces(void **state)
+{
+	struct bench *bench = *state;
+	struct probe *probe = &bench->probe;
+
+	bench->check.expect = "O+P";
+	probe->check = &bench->check;
+	assert_int_equal(probe_gather(probe, "xO", 2), 0);
+	assert_int_equal(probe_gather(probe, "+", 1), 0);
+	assert_int_equal(probe_gather(probe, "Px", 2), 1);
+	free(probe->got);
+	probe->got = NULL;
 }
 
 static void tcp_says_that_the_expected_text_did_not_come(void **state)
@@ -294,19 +308,27 @@ static void http_finds_the_expected_text_or_says_so(void **state)
 		     "status 200, but the answer does not contain");
 }
 
-static void http_that_never_ends_is_cut_short(void **state)
+static void http_headers_without_end_are_cut_short(void **state)
 {
-	static char much[4100] = "HTTP/1.1 200 OK\r\nX-Many: ";
+	static char answer[90000] = "HTTP/1.1 200 OK\r\n";
+	struct bench *bench = *state;
+
+	while (strlen(answer) < sizeof(answer) - 100)
+		strcat(answer,
+		       "X-Many: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n");
+	server_open_tcp(&bench->server, bench->env.loop, 0, answer);
+	assert_fails(run(bench, CONFIG_CHECK_HTTP, bench->server.port),
+		     "headers are longer than 65536 bytes");
+}
+
+static void an_http_body_without_end_is_cut_short(void **state)
+{
 	static char body[4100] = "HTTP/1.1 200 OK\r\n\r\n";
 	struct bench *bench = *state;
 
-	memset(much + strlen(much), 'x', 4000);
-	server_open_tcp(&bench->server, bench->env.loop, 0, much);
-	bench->server.flood = 30;
-	assert_fails(run(bench, CONFIG_CHECK_HTTP, bench->server.port), "");
 	memset(body + strlen(body), 'x', 4000);
-	bench->server.answer = body;
-	bench->server.answer_len = strlen(body);
+	server_open_tcp(&bench->server, bench->env.loop, 0, body);
+	bench->server.flood = 30;
 	bench->check.expect = "yes";
 	assert_fails(run(bench, CONFIG_CHECK_HTTP, bench->server.port), "first 65536 bytes");
 	bench->check.expect = NULL;
@@ -342,7 +364,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(a_handshake_is_enough_for_tcp),
 		CASE(a_closed_tcp_port_is_a_failure),
-		CASE(tcp_finds_the_expected_text_over_several_segments),
+		CASE(tcp_sends_and_finds_the_expected_text),
+		CASE(the_expected_text_is_found_across_pieces),
 		CASE(tcp_says_that_the_expected_text_did_not_come),
 		CASE(a_talkative_tcp_server_is_cut_short),
 		CASE(a_closed_udp_port_is_a_failure),
@@ -352,7 +375,8 @@ int main(void)
 		CASE(http_by_status),
 		CASE(http_asks_for_host_and_path_at_the_backends_address),
 		CASE(http_finds_the_expected_text_or_says_so),
-		CASE(http_that_never_ends_is_cut_short),
+		CASE(http_headers_without_end_are_cut_short),
+		CASE(an_http_body_without_end_is_cut_short),
 		CASE(a_closed_http_port_is_a_failure),
 		CASE(a_silent_http_server_is_given_up_at_the_timeout),
 		CASE(https_to_a_plain_server_is_a_failure),

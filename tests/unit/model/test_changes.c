@@ -390,6 +390,13 @@ static void every_difference_has_a_line_of_its_own(void **state)
 	new->services[0].backends[1].deadline_wall_s = 5;
 	assert_difference(old, new, "service web: backend 2 10.0.1.2:8080: another deadline\n");
 	model_free(new);
+	new = copy_of(old);
+	new->services[0].algorithm = CONFIG_SOURCE_HASH;
+	new->services[0].forwarding = CONFIG_DSR_GUE;
+	assert_difference(old, new,
+			  "service web: dsr gue for new connections\n"
+			  "service web: algorithm source_hash, was round_robin\n");
+	model_free(new);
 	model_free(old);
 }
 

@@ -24,8 +24,9 @@
 #include "sys/privilege.h"
 
 /* CAP_NET_ADMIN is 12, CAP_PERFMON 38, CAP_BPF 39 (linux/capability.h). */
-#define NEEDED "000000c000001000"
-#define NONE   "0000000000000000"
+#define NEEDED	 "000000c000001000"
+#define WITH_RAW "000000c000003000" /* and CAP_NET_RAW */
+#define NONE	 "0000000000000000"
 
 /* A child ends with the line that was not so, or 0. */
 #define EXPECT(condition)                      \
@@ -79,6 +80,24 @@ static int drop_and_read_back(void)
 static void what_is_kept_is_what_is_needed_in_every_set(void **state)
 {
 	in_a_child(drop_and_read_back);
+}
+
+static int keep_raw_sockets(void)
+{
+	EXPECT(privilege_drop(true, NULL) == 0);
+	EXPECT(status_says("CapEff", WITH_RAW));
+	EXPECT(status_says("CapPrm", WITH_RAW));
+	EXPECT(status_says("CapBnd", WITH_RAW));
+	/* Once given up, it does not come back. */
+	EXPECT(privilege_drop(false, NULL) == 0);
+	EXPECT(privilege_drop(true, NULL) == 0);
+	EXPECT(status_says("CapEff", NEEDED));
+	return 0;
+}
+
+static void raw_sockets_stay_for_whoever_wants_them(void **state)
+{
+	in_a_child(keep_raw_sockets);
 }
 
 static int inherit_and_drop(void)
@@ -237,6 +256,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_kept_is_what_is_needed_in_every_set),
+		cmocka_unit_test(raw_sockets_stay_for_whoever_wants_them),
 		cmocka_unit_test(what_was_to_be_inherited_goes_too),
 		cmocka_unit_test(afterwards_maps_work_and_the_rest_does_not),
 		cmocka_unit_test(a_program_it_runs_has_no_more),

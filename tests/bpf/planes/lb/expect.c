@@ -125,10 +125,9 @@ void expect_end(uint32_t ifindex, const struct packet *p, uint32_t verdict, int 
 	expect_end_beside(ifindex, p, verdict, counter, NOTHING);
 }
 
-/* A packet that leaves, as out, counted for row or under counter. */
-static void expect_sent(uint32_t ifindex, const struct packet *in, uint32_t verdict,
-			const struct packet *out, uint32_t row, bool reply, int counter,
-			struct beside beside)
+void expect_sent(uint32_t ifindex, const struct packet *in, uint32_t verdict,
+		 const struct packet *out, uint32_t row, bool reply, int counter,
+		 struct beside beside)
 {
 	static struct outcome got;
 	uint8_t frame[PACKET_ROOM];

@@ -38,6 +38,12 @@ void expect_frame_end(uint32_t ifindex, const uint8_t *frame, size_t length, uin
 void expect_forward(uint32_t ifindex, const struct packet *in, uint32_t verdict,
 		    const struct packet *out, uint32_t row, bool reply, struct beside beside);
 
+/* in arrives and out leaves: counted for the backend of row, or under counter if row is ROW_NONE.
+ */
+void expect_sent(uint32_t ifindex, const struct packet *in, uint32_t verdict,
+		 const struct packet *out, uint32_t row, bool reply, int counter,
+		 struct beside beside);
+
 /* in is answered with the RST out. */
 void expect_reset(uint32_t ifindex, const struct packet *in, uint32_t verdict,
 		  const struct packet *out);

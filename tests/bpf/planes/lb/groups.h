@@ -21,6 +21,15 @@ int test_lb_halves(void);
 int test_lb_backends(void);
 int test_lb_hops(void);
 int test_lb_special(void);
+int test_lb_direct(void);
+int test_lb_stateless(void);
+int test_lb_mtu(void);
+int test_lb_limit(void);
+int test_lb_select(void);
+int test_lb_fragments(void);
+int test_lb_icmp(void);
+int test_lb_echo(void);
+int test_lb_no_echo(void);
 
 /* Rows begin with their sentence; check gets the row as *state, in a world just reset. */
 int run_rows(const char *group, const void *rows, size_t row_size, size_t count,

@@ -47,6 +47,26 @@ struct packet {
 	uint16_t payload; /* bytes */
 	uint16_t fill;	  /* first two bytes of the payload; the others count up */
 	uint16_t pad;	  /* bytes after the IP packet */
+	uint16_t tos;	  /* or traffic class: TOS(); 0: 0x28 */
+	uint16_t id;	  /* IPv4's, 0: 0x1234; a fragment's over IPv6 */
+	bool later;	  /* a later fragment: no transport header */
+	bool plain;	  /* IP header without TOS, id and flow label: as this host's own are */
+
+	/* ICMP, if icmp is set: header, then quoted_bytes of a packet from its IP header on, or the
+	 * payload. */
+	bool icmp;
+	uint8_t type;
+	uint8_t code;
+	uint32_t rest;
+	const struct packet *quoted;
+	uint16_t quoted_bytes; /* QUOTED_ALL: all */
+
+	/* An outer header, with TOS, id and "don't fragment" of the packet; UDP as well if
+	 * gue_dport is not 0. */
+	const char *outer_from;
+	const char *outer_to;
+	uint16_t gue_sport;
+	uint16_t gue_dport;
 
 	/* Lies: the frame is laid out as above, and then says something else. */
 	uint16_t say_type; /* ether type */
@@ -61,6 +81,10 @@ struct packet {
 	bool dont_fragment;   /* as the resets are */
 };
 
+#define TOS(value) (0x100 | (value))
+#define QUOTED_ALL 0xffff
+#define OUTER_TTL  64
+
 #define PACKET(...)       \
 	((struct packet){ \
 		.dmac = MAC_LB, .smac = MAC_CLIENT, .ttl = 64, .payload = 24, __VA_ARGS__ })
@@ -71,6 +95,11 @@ size_t packet_build(const struct packet *p, uint8_t *out);
 bool packet_is_v6(const struct packet *p);
 /* Address in mapped form. */
 void packet_address(const char *text, __be32 *ret);
+/* Bytes of the IP packet, without an outer header. */
+size_t packet_bytes(const struct packet *p);
+/* The outer source address of a frame laid out as p, as text, and the port of GUE. */
+void packet_outer_source(const struct packet *p, const uint8_t *frame, char *text, size_t room);
+uint16_t packet_outer_sport(const struct packet *p, const uint8_t *frame);
 /* Where the transport header lies in the frame. */
 size_t packet_transport(const struct packet *p);
 /* The source port of a frame laid out as p. */

@@ -46,8 +46,17 @@ int main(void)
 	failed += test_lb_halves();
 	failed += test_lb_backends();
 	failed += test_lb_hops();
+	failed += test_lb_direct();
+	failed += test_lb_mtu();
+	failed += test_lb_limit();
+	failed += test_lb_select();
+	failed += test_lb_fragments();
+	failed += test_lb_icmp();
+	failed += test_lb_echo();
 	world_close();
 	failed += test_lb_ports();
 	failed += test_lb_special();
+	failed += test_lb_stateless();
+	failed += test_lb_no_echo();
 	return failed != 0;
 }

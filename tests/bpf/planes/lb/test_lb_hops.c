@@ -1,8 +1,6 @@
 /* Next hops that user space has not said: the FIB is asked, of a namespace with real routes. */
-#include <stdio.h>
 #include <string.h>
 
-#include "base/must.h"
 #include "groups.h"
 
 static const struct row {
@@ -16,36 +14,6 @@ static const struct row {
 	{ "TCP under destination NAT", PACKET(TCP4, .to = KEEP4) },
 	{ "TCP behind a tag", PACKET(TCP4, .tags = 1, .tci = { 7 }) },
 };
-
-static void write_file(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "w");
-
-	must(file && fputs(text, file) >= 0 && fclose(file) == 0);
-}
-
-static void set_forwarding(bool on)
-{
-	write_file("/proc/sys/net/ipv4/ip_forward", on ? "1" : "0");
-	write_file("/proc/sys/net/ipv6/conf/all/forwarding", on ? "1" : "0");
-}
-
-/* Routes to the backends' networks through "far"; the usual backends are its neighbours. */
-static void add_routes(void)
-{
-	set_forwarding(true);
-	world_ip("addr add 10.0.1.1/24 dev far");
-	world_ip("-6 addr add 2001:db8:b::1/64 dev far nodad");
-	world_ip("neigh replace 10.0.1.10 lladdr 02:00:00:00:00:b1 dev far nud permanent");
-	world_ip("neigh replace 2001:db8:b::10 lladdr 02:00:00:00:00:b1 dev far nud permanent");
-}
-
-static void remove_routes(void)
-{
-	world_ip("addr flush dev far");
-	world_ip("neigh flush dev far nud permanent");
-	set_forwarding(false);
-}
 
 static void forget_hop(uint32_t row)
 {
@@ -126,21 +94,21 @@ static void without_forwarding_there_is_no_route(void **state)
 	forget_hop(ROW_BACKEND4);
 	forget_hop(ROW_BACKEND6);
 	packet.flags = SYN;
-	set_forwarding(false);
+	world_forwarding(false);
 	expect_end_beside(world.far, &packet, XDP_DROP, LB_NO_ROUTE, BEGUN(NOTHING));
-	set_forwarding(true);
+	world_forwarding(true);
 }
 
 int test_lb_hops(void)
 {
 	int failed = 0;
 
-	add_routes();
+	world_routes(true);
 	failed += RUN_ROWS("FIB, first packet", rows, the_first_packet_already_finds_its_way);
 	failed += RUN_ROWS("FIB, then a hop", rows, what_user_space_says_counts_at_once);
 	failed += RUN_ROWS("no neighbour", rows, an_unknown_neighbour_is_counted);
 	failed += RUN_ROWS("no route", rows, no_route_is_counted);
 	failed += RUN_ROWS("no forwarding", rows, without_forwarding_there_is_no_route);
-	remove_routes();
+	world_routes(false);
 	return failed;
 }

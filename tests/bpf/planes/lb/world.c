@@ -52,6 +52,43 @@ void world_enter_namespace(void)
 	world.far = if_nametoindex("far");
 }
 
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	must(file && fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+void world_forwarding(bool on)
+{
+	write_file("/proc/sys/net/ipv4/ip_forward", on ? "1" : "0");
+	write_file("/proc/sys/net/ipv6/conf/all/forwarding", on ? "1" : "0");
+}
+
+static void add_routes(void)
+{
+	world_forwarding(true);
+	world_ip("addr add 10.0.1.1/24 dev far");
+	world_ip("-6 addr add 2001:db8:b::1/64 dev far nodad");
+	world_ip("neigh replace 10.0.1.10 lladdr 02:00:00:00:00:b1 dev far nud permanent");
+	world_ip("neigh replace 2001:db8:b::10 lladdr 02:00:00:00:00:b1 dev far nud permanent");
+}
+
+static void remove_routes(void)
+{
+	world_ip("addr flush dev far");
+	world_ip("neigh flush dev far nud permanent");
+	world_forwarding(false);
+}
+
+void world_routes(bool there)
+{
+	if (there)
+		add_routes();
+	else
+		remove_routes();
+}
+
 static int silent(enum libbpf_print_level level, const char *format, va_list args)
 {
 	return level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
@@ -71,6 +108,24 @@ static void size_maps(struct lb_bpf *bpf)
 	bpf_map__set_max_entries(bpf->maps.lb_backends, ROWS);
 	bpf_map__set_max_entries(bpf->maps.lb_backend_counts, ROWS);
 	bpf_map__set_max_entries(bpf->maps.lb_reals, ROWS * 4);
+	bpf_map__set_max_entries(bpf->maps.lb_server_ids, 64);
+	bpf_map__set_max_entries(bpf->maps.lb_affinity, 1024);
+	bpf_map__set_max_entries(bpf->maps.lb_source_rates, 1024);
+	bpf_map__set_max_entries(bpf->maps.lb_fragments, 1024);
+}
+
+static void set_outer(struct lb_bpf *bpf)
+{
+	__be32 addr[4];
+
+	packet_address(OUTER4, addr);
+	bpf->rodata->lb_const_outer4 = addr[3];
+	bpf->rodata->lb_const_outer4_hosts = OUTER_HOSTS;
+	packet_address(OUTER6, addr);
+	for (int i = 0; i < 4; i++)
+		bpf->rodata->lb_const_outer_net6[i] = addr[i];
+	bpf->rodata->lb_const_outer6_hosts = OUTER_HOSTS;
+	bpf->rodata->lb_const_gue_port = htons(PORT_GUE);
 }
 
 void world_open(void (*specialise)(struct lb_bpf *bpf))
@@ -81,6 +136,7 @@ void world_open(void (*specialise)(struct lb_bpf *bpf))
 	size_maps(world.bpf);
 	world.bpf->rodata->lb_const_port_first = WORLD_PORT_FIRST;
 	world.bpf->rodata->lb_const_port_last = WORLD_PORT_LAST;
+	set_outer(world.bpf);
 	if (specialise)
 		specialise(world.bpf);
 	must(lb_bpf__load(world.bpf) == 0);
@@ -155,7 +211,8 @@ static void add_vip(uint32_t table, const struct lb_service_key *key)
 	}
 }
 
-void world_service(const char *addr, uint16_t port, uint8_t proto, enum lb_mode mode, uint32_t table)
+void world_service(const char *addr, uint16_t port, uint8_t proto, enum lb_mode mode,
+		   uint32_t table)
 {
 	struct lb_service_key key = service_key(addr, port, proto);
 	struct lb_service service = { .table = table, .table_size = WORLD_SLOTS, .mode = mode };
@@ -190,6 +247,57 @@ void world_slots(uint32_t table, uint32_t row)
 	}
 	for (uint32_t slot = 0; slot < WORLD_SLOTS; slot++)
 		must(bpf_map_update_elem(table_fds[table], &slot, &row, BPF_ANY) == 0);
+}
+
+void world_slot(uint32_t table, uint32_t slot, uint32_t row)
+{
+	must(bpf_map_update_elem(table_fds[table], &slot, &row, BPF_ANY) == 0);
+}
+
+struct lb_service world_service_of(const char *addr, uint16_t port, uint8_t proto)
+{
+	struct lb_service_key key = service_key(addr, port, proto);
+	struct lb_service service;
+
+	must(!bpf_map_lookup_elem(bpf_map__fd(world.bpf->maps.lb_services), &key, &service));
+	return service;
+}
+
+void world_set_service(const char *addr, uint16_t port, uint8_t proto,
+		       const struct lb_service *service)
+{
+	struct lb_service_key key = service_key(addr, port, proto);
+
+	put(world.bpf->maps.lb_services, &key, service);
+}
+
+void world_direct(enum lb_mode mode, bool in6)
+{
+	const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP };
+
+	for (int i = 0; i < 2; i++) {
+		world_service(DIRECT4, 80, protos[i], mode, TABLE_DIRECT4);
+		world_service(DIRECT6, 80, protos[i], mode, TABLE_DIRECT6);
+	}
+	world_slots(TABLE_DIRECT4, in6 ? ROW_BACKEND6 : ROW_BACKEND4);
+	world_slots(TABLE_DIRECT6, ROW_BACKEND6);
+}
+
+void world_quiet(bool quiet)
+{
+	static uint64_t due[MAX_CPUS];
+	uint32_t zero = 0;
+
+	for (int cpu = 0; cpu < MAX_CPUS; cpu++)
+		due[cpu] = quiet ? UINT64_MAX / 2 : 0;
+	put(world.bpf->maps.lb_icmp_due, &zero, due);
+}
+
+void world_link_mtu(uint32_t ifindex, uint32_t mtu)
+{
+	struct lb_link_info link = { .mtu = mtu };
+
+	put(world.bpf->maps.lb_links, &ifindex, &link);
 }
 
 void world_real(const char *addr, uint16_t port, uint8_t proto, uint32_t row)
@@ -283,6 +391,16 @@ static void reset_backend(uint32_t row, const char *addr, uint16_t source)
 	world_real(addr, PORT_REAL, IPPROTO_UDP, row);
 }
 
+static const char *const addresses[] = { VIP4, VIP6, KEEP4, KEEP6, DIRECT4, DIRECT6 };
+
+/* The address is some service's. */
+static void note_address(const char *addr)
+{
+	struct lb_service_key key = service_key(addr, 0, IPPROTO_ICMP);
+
+	put(world.bpf->maps.lb_services, &key, &(struct lb_service){ 0 });
+}
+
 static void reset_services(uint8_t proto)
 {
 	world_service(VIP4, 80, proto, LB_MODE_NAT_FULL, TABLE_4);
@@ -296,12 +414,31 @@ static void reset_services(uint8_t proto)
 	world_serve_port(proto, PORT_REAL, true);
 }
 
-void world_reset(void)
+static void forget_everything(void)
 {
+	static uint64_t zeros[MAX_CPUS];
+	uint32_t row = 0;
+
 	empty(world.bpf->maps.lb_conns4);
 	empty(world.bpf->maps.lb_conns6);
 	empty(world.bpf->maps.lb_services);
 	empty(world.bpf->maps.lb_reals);
+	empty(world.bpf->maps.lb_server_ids);
+	empty(world.bpf->maps.lb_filters);
+	empty(world.bpf->maps.lb_affinity);
+	empty(world.bpf->maps.lb_source_rates);
+	empty(world.bpf->maps.lb_fragments);
+	empty(world.bpf->maps.lb_links);
+	for (row = 0; row < TABLES; row++) {
+		put(world.bpf->maps.lb_rates, &row, zeros);
+		put(world.bpf->maps.lb_turns, &row, zeros);
+	}
+	world_quiet(false);
+}
+
+void world_reset(void)
+{
+	forget_everything();
 	memset(&ports, 0, sizeof(ports));
 	memset(vips, 0, sizeof(vips));
 	for (uint32_t row = 0; row < ROWS; row++)
@@ -319,6 +456,8 @@ void world_reset(void)
 	world_slots(TABLE_EMPTY, LB_SLOT_EMPTY);
 	reset_services(IPPROTO_TCP);
 	reset_services(IPPROTO_UDP);
+	for (size_t i = 0; i < sizeof(addresses) / sizeof(*addresses); i++)
+		note_address(addresses[i]);
 	set_generation(1);
 	world_events(NULL);
 }

@@ -26,7 +26,14 @@
 #define BACKEND6  "2001:db8:b::10"
 #define SPARE6	  "2001:db8:b::11"
 #define SOURCE6	  "2001:db8:b::1"
+#define DIRECT4	  "192.0.2.30" /* DSR: world_direct() */
+#define DIRECT6	  "2001:db8::30"
+#define OUTER4	  "172.16.0.0" /* outer sources: OUTER_HOSTS are the flow's */
+#define OUTER6	  "fd99:1:2:3::"
+#define PORT_GUE  6080
 #define PORT_REAL 8000
+
+#define OUTER_HOSTS 0xffff
 
 enum world_row {
 	ROW_NONE, /* of lb_backends: never used */
@@ -43,6 +50,9 @@ enum world_table {
 	TABLE_KEEP4,
 	TABLE_KEEP6,
 	TABLE_EMPTY,
+	TABLE_DIRECT4,
+	TABLE_DIRECT6,
+	TABLES,
 };
 
 #define WORLD_SLOTS	  7
@@ -71,6 +81,9 @@ extern struct world world;
 void world_enter_namespace(void);
 /* ip(8) in the namespace: what an operator would type. */
 void world_ip(const char *arguments);
+void world_forwarding(bool on);
+/* Routes to the backends' networks through "far"; the usual backends are its neighbours. */
+void world_routes(bool there);
 /* specialise may set constants and sizes before the program is loaded. */
 void world_open(void (*specialise)(struct lb_bpf *bpf));
 void world_close(void);
@@ -80,8 +93,18 @@ int world_setup(void **state);
 int world_teardown(void **state);
 int world_test_setup(void **state);
 
-void world_service(const char *addr, uint16_t port, uint8_t proto, enum lb_mode mode, uint32_t table);
+void world_service(const char *addr, uint16_t port, uint8_t proto, enum lb_mode mode,
+		   uint32_t table);
 void world_slots(uint32_t table, uint32_t row);
+void world_slot(uint32_t table, uint32_t slot, uint32_t row);
+struct lb_service world_service_of(const char *addr, uint16_t port, uint8_t proto);
+void world_set_service(const char *addr, uint16_t port, uint8_t proto,
+		       const struct lb_service *service);
+/* DSR at DIRECT4 and DIRECT6 port 80, TCP and UDP.  in6: IPv4 goes to the IPv6 backend. */
+void world_direct(enum lb_mode mode, bool in6);
+/* ICMP errors of this host: as if none had been sent lately, or too many. */
+void world_quiet(bool quiet);
+void world_link_mtu(uint32_t ifindex, uint32_t mtu);
 void world_real(const char *addr, uint16_t port, uint8_t proto, uint32_t row);
 struct lb_backend world_backend(uint32_t row);
 void world_set_backend(uint32_t row, const struct lb_backend *backend);

@@ -1,0 +1,19 @@
+/* trace_json.h - what a trace tells, a line of JSON each (docs/rest-api.md).
+ * Layer: admin.  Threads: any.  Blocks: no. */
+#ifndef LOOM_TRACE_JSON_H
+#define LOOM_TRACE_JSON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "planes/lb/lb_trace.h"
+
+/* frame: with what was captured of it, in base64. */
+void trace_json_packet(struct buf *buf, const struct lb_trace_packet *packet, bool frame);
+
+/* The last line.  why: what ended the trace; written: lines before this one. */
+void trace_json_end(struct buf *buf, const char *why, const struct lb_trace_count *totals,
+		    uint64_t written);
+
+#endif
