@@ -102,7 +102,7 @@ const struct key schema_affinity_keys[] = {
 	  .min = SEC,
 	  .max = 30 * DAY,
 	  .fallback = "300s",
-	  .help = "How long after its last connection." },
+	  .help = "How long after the last packet of its connections." },
 	{ 0 },
 };
 
