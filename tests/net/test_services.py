@@ -11,9 +11,9 @@ from lab import VIP4, VIP6, Topology, family_of, until
 from peers import HTTP_PORT, Load, UdpEcho, curl, who
 
 PORT = 7007
-RANGE, ANY, LISTED, DENIED, LIMITED, FALLBACK, WS, COMPLEX = (
+RANGE, ANY, LISTED, DENIED, LIMITED, BEYOND, WS, COMPLEX = (
     (f"10.0.0.{n}", f"fd00::{n}") for n in (40, 41, 42, 43, 44, 45, 46, 47))
-LOCAL = [vip for vips in (FALLBACK, WS, COMPLEX, LIMITED) for vip in vips]
+LOCAL = [vip for vips in (BEYOND, WS, COMPLEX) for vip in vips]
 FAMILIES = pytest.mark.parametrize("family", [4, 6])
 
 
@@ -34,7 +34,7 @@ def rows(hosts):
     return [tcp("range", RANGE, ["8000-8010", 8100]), any_port, one,
             tcp("listed", LISTED, [80], allow=["10.9.0.0/24", "fd09::/64"], deny=["10.9.0.50", "fd09::50"]),
             tcp("denied", DENIED, [80], allow=["10.9.0.50", "fd09::50"], deny=["0.0.0.0/0", "::/0"]),
-            limited, tcp("ws", WS, [80], needs=["websocket"]), tcp("complex", COMPLEX, [80], needs=["complex_routing"])]
+            limited, tcp("beyond", BEYOND, [80], limits={"new_connections": 5, "syn_cookies": False}), tcp("ws", WS, [80], needs=["websocket"]), tcp("complex", COMPLEX, [80], needs=["complex_routing"])]
 
 
 class Local:
@@ -155,18 +155,19 @@ def test_clients_that_are_listed_or_not(net, family):
 @FAMILIES
 def test_who_is_denied_later_keeps_what_is_open(net, family):
     vip = at(LISTED, family)
-    with net.client.connect(vip, 80) as sock:
+    mine = ("10.9.0.2", "fd09::2")[family == 6], 0
+    with net.client.connect(vip, 80, mine) as sock:
         name = talk(sock)
         service = next(row for row in net.loom.config["services"] if row["name"] == "listed")
-        service["deny"].append(("10.9.0.2", "fd09::2")[family == 6])
+        service["deny"].append(mine[0])
         try:
             net.reset()
             assert talk(sock) == name
-            assert refused(net, vip, 80)
+            assert refused(net, vip, 80, mine)
         finally:
             service["deny"].pop()
             net.reset()
-    assert who(net.client, vip, 80)[0] in ("b1", "b2")
+    assert who(net.client, vip, 80, mine)[0] in ("b1", "b2")
 
 
 # ---- limits ----
@@ -180,7 +181,7 @@ def answered(net, vip, flows):
             sock.send(b"x")
         got = 0
         for sock in socks:
-            sock.settimeout(0.2 if got else 1)
+            sock.settimeout(0.05 if got else 1)
             with contextlib.suppress(OSError):
                 got += sock.recv(100).split()[0] in (b"b1", b"b2")
             sock.settimeout(0)
@@ -195,12 +196,27 @@ def test_datagrams_beyond_a_limit_are_dropped_and_old_flows_are_not(net, family)
         old.connect((vip, PORT))
         old.send(b"x")
         name = old.recv(100).split()[0]
-        # Nothing else is new in the next seconds: the other 20 are about four seconds' worth.
+        # 20 at once are four seconds' worth.
         assert answered(net, vip, 20) < 15
         assert net.loom.count("limited") > before
         for _ in range(50):
             old.send(b"x")
             assert old.recv(100).split()[0] == name
+
+
+@FAMILIES
+def test_connections_beyond_a_limit_go_to_the_stack_whole(net, family):
+    """Each is one server's from its first packet to its last."""
+    vip = at(BEYOND, family)
+    server = Local(net.lb, vip, 80)
+    try:
+        with contextlib.ExitStack() as stack:
+            socks = [stack.enter_context(net.client.connect(vip, 80)) for _ in range(30)]
+            sides = [talk(sock) for sock in socks]
+            assert "local" in sides and {"b1", "b2"} & set(sides)
+            assert [talk(sock) for sock in socks] == sides
+    finally:
+        server.close()
 
 
 # ---- the local stack ----

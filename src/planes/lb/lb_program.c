@@ -118,7 +118,7 @@ struct lb_features lb_features_of(const struct config_ebpf *config, const struct
 	if (features.ipip || features.gue)
 		outer_features(config, &features);
 	features.stateless = config->stateless;
-	features.local |= config->hybrid;
+	features.local |= config->hybrid || !config->stateless;
 	features.cookies = features.limits && (features.nat_full || features.nat_destination) &&
 			   can_make_cookies();
 	features.echo = config->icmp_echo;
