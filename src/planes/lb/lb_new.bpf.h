@@ -729,6 +729,17 @@ static __always_inline int exceed(struct xdp_md *ctx, const bool ipv6)
 	return tcp ? pass(ctx, LB_LIMITED_PASS) : drop(ctx, LB_LIMITED);
 }
 
+/* The client's handshake was with us: the backend's begins, and the halves keep the numbers. */
+static __always_inline void open_by_cookie(struct slow_path *nf)
+{
+	struct lb_flow *flow = &nf->conn.flow;
+
+	flow->state = LB_STATE_SYN_SENT;
+	flow->flags = LB_FLOW_REPLY | LB_FLOW_PROXIED;
+	flow->touched = nf->client_seq;
+	nf->conn.seq_delta = nf->cookie_seq;
+}
+
 /* The flow gets its two entries.  Returns FLOW_READY; FLOW_GO: user space does not know the way; or
  * a verdict. */
 static __always_inline int new_nat(struct xdp_md *ctx, const bool ipv6)
@@ -742,10 +753,14 @@ static __always_inline int new_nat(struct xdp_md *ctx, const bool ipv6)
 	if (!keeps_client(nf) && !nf->backend.source_count)
 		return drop(ctx, LB_NO_ROUTE);
 	prepare_reply(ctx, nf);
+	if (lb_const_cookies && nf->cookie == COOKIE_RIGHT)
+		open_by_cookie(nf);
 	middle = nf->p.proto == IPPROTO_TCP && !(nf->p.tcp_flags & TCP_SYN);
 	if (!middle || !find_lost_half(ipv6)) {
 		if (middle && nf->p.tcp_flags & TCP_RST)
 			return pass(ctx, LB_NO_FLOW);
+		if (lb_const_cookies && nf->cookie == COOKIE_WRONG)
+			return drop(ctx, LB_COOKIE_BAD);
 		claim = allocate_source(ctx, ipv6);
 		if (claim == TAKEN)
 			return drop(ctx, LB_NO_PORT);
@@ -753,7 +768,9 @@ static __always_inline int new_nat(struct xdp_md *ctx, const bool ipv6)
 			return full(ctx, nf);
 		if (claim == CLAIMED)
 			count_connection(nf->row);
-		if (middle)
+		if (lb_const_cookies && nf->cookie == COOKIE_RIGHT)
+			count_event(LB_COOKIE_OPEN);
+		else if (middle)
 			count_event(LB_PICKED_UP);
 	}
 	if (put_forward(ipv6, nf))
