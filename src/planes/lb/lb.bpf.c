@@ -75,10 +75,9 @@ static __always_inline int check_flow(struct xdp_md *ctx, const bool ipv6)
 			return r;
 	}
 	if (slow->p.now - flow->touched >= lb_const_touch_ticks) {
-		if (lb_const_affinity && slow->p.proto == IPPROTO_UDP &&
-		    !(flow->flags & LB_FLOW_REPLY))
-			renew_affinity(&slow->p, flow);
 		flow_touch(ctx, ipv6, slow, flow);
+		if (lb_const_affinity)
+			ipv6 ? lb_keep_client6(ctx) : lb_keep_client4(ctx);
 	}
 	if (slow->p.length > flow->mtu) {
 		slow->mtu = flow->mtu;

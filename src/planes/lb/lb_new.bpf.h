@@ -649,6 +649,41 @@ static __always_inline bool find_service(struct slow_path *nf)
 	return true;
 }
 
+/* The flow of the packet in slow_path()->p, which has an entry, is in use. */
+static __always_inline int keep_client(const bool ipv6)
+{
+	struct slow_path *slow = slow_path();
+	const struct lb_backend *backend;
+	struct lb_flow *flow;
+	struct lb_key6 key;
+	__u32 row;
+
+	if (!slow)
+		return 0;
+	key_of_packet(&key, &slow->p);
+	flow = conns_find(ipv6, &key);
+	if (!flow)
+		return 0;
+	row = flow->backend;
+	backend = bpf_map_lookup_elem(&lb_backends, &row);
+	if (flow->flags & LB_FLOW_REPLY && backend)
+		renew_affinity(ipv6, &slow->p, flow, backend->service);
+	/* Not by the backend's row: that names one of two tables where IPv6 carries IPv4. */
+	else if (find_service(slow))
+		renew_affinity(ipv6, &slow->p, flow, slow->service.table);
+	return 0;
+}
+
+__noinline int lb_keep_client4(struct xdp_md *ctx)
+{
+	return ctx ? keep_client(false) : 0;
+}
+
+__noinline int lb_keep_client6(struct xdp_md *ctx)
+{
+	return ctx ? keep_client(true) : 0;
+}
+
 /* Is the packet one of a connection that the local stack has? */
 static __always_inline bool stack_has(struct xdp_md *ctx, const bool ipv6, struct slow_path *nf)
 {
