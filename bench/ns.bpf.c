@@ -2,9 +2,9 @@
 /* ns.bpf.c - the balancer's program, wrapped so that it can be timed by BPF_PROG_TEST_RUN.
  *
  * Repeating a program that rewrites its packet would time its second packet for ever: the buffer is
- * not restored.  So the wrapper calls it, counts its verdict and writes the next flow's headers
- * back. It does so after the call: when the next packet is read, these stores have long reached the
- * cache, as a driver's have. */
+ * not restored.  So the wrapper calls it, counts its verdict, takes an outer header off again and
+ * writes the next flow's headers back. It does so after the call: when the next packet is read,
+ * these stores have long reached the cache, as a driver's have. */
 #include "planes/lb/lb_flow.bpf.h"
 #include "planes/lb/lb_hop.bpf.h"
 #include "planes/lb/lb_icmp.bpf.h"
@@ -26,6 +26,8 @@
 #define SCATTER 0x9e3779b97f4a7c15ull
 
 const volatile bool ns_ipv6;
+const volatile bool ns_pair;   /* a flow has two entries */
+const volatile __u32 ns_outer; /* bytes that a tunnel puts in front */
 
 struct ns_order order;
 
@@ -36,7 +38,7 @@ static __always_inline void ns_write_ipv4(void *frame, __u32 saddr, __u16 sport)
 #pragma unroll
 	for (int i = 0; i < NS_IPV4_BYTES / 8; i++)
 		to[i] = order.frame[i];
-	__builtin_memcpy(frame + ETH_HLEN + offsetof(struct iphdr, saddr), &saddr, sizeof(saddr));
+	*(__u32 *)(frame + ETH_HLEN + offsetof(struct iphdr, saddr)) = saddr;
 	*(__u16 *)(frame + ETH_HLEN + sizeof(struct iphdr)) = sport;
 }
 
@@ -47,19 +49,19 @@ static __always_inline void ns_write_ipv6(void *frame, __u32 saddr, __u16 sport)
 #pragma unroll
 	for (int i = 0; i < NS_IPV6_BYTES / 8; i++)
 		to[i] = order.frame[i];
-	__builtin_memcpy(frame + ETH_HLEN + offsetof(struct ipv6hdr, saddr) + 12, &saddr,
-			 sizeof(saddr));
+	*(__u32 *)(frame + ETH_HLEN + offsetof(struct ipv6hdr, saddr) + 12) = saddr;
 	*(__u16 *)(frame + ETH_HLEN + sizeof(struct ipv6hdr)) = sport;
 }
 
 static __always_inline int ns_restore(struct xdp_md *ctx, int verdict)
 {
-	void *frame = (void *)(long)ctx->data;
+	void *frame;
 	__u64 flow = (order.next++ * SCATTER) & order.mask;
 	__u32 saddr = bpf_htonl(order.saddr + (flow & order.client_mask));
 	__u16 sport = bpf_htons(order.sport + (flow >> order.client_bits));
 
 	order.verdicts[verdict & 7]++;
+	frame = (void *)(long)ctx->data;
 	if (frame + NS_IPV6_BYTES > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
 	if (ns_ipv6)
@@ -69,10 +71,15 @@ static __always_inline int ns_restore(struct xdp_md *ctx, int verdict)
 	return verdict;
 }
 
+/* A packet that was not sent has no outer header. */
 SEC("xdp")
 int ns_balance(struct xdp_md *ctx)
 {
-	return ns_restore(ctx, lb_main(ctx));
+	int verdict = lb_main(ctx);
+
+	if (ns_outer && (verdict == XDP_TX || verdict == XDP_REDIRECT))
+		bpf_xdp_adjust_head(ctx, ns_outer);
+	return ns_restore(ctx, verdict);
 }
 
 static __always_inline bool key4_read(struct xdp_md *ctx, struct lb_key4 *key)
@@ -128,7 +135,7 @@ int ns_lookup(struct xdp_md *ctx)
 	return ns_restore(ctx, flow && flow->state < LB_STATES ? XDP_REDIRECT : XDP_DROP);
 }
 
-/* Nothing but the insertion of the two entries that a new flow takes. */
+/* Nothing but the insertion of the one or two entries that a new flow takes. */
 SEC("xdp")
 int ns_insert(struct xdp_md *ctx)
 {
@@ -145,7 +152,8 @@ int ns_insert(struct xdp_md *ctx)
 			reply.dport = key.sport;
 			reply.proto = key.proto;
 			__builtin_memset(reply.zero, 0, sizeof(reply.zero));
-			r = bpf_map_update_elem(&lb_conns6, &reply, &conn, BPF_NOEXIST);
+			r = ns_pair ? bpf_map_update_elem(&lb_conns6, &reply, &conn, BPF_NOEXIST)
+				    : 0;
 			r |= bpf_map_update_elem(&lb_conns6, &key, &conn, BPF_ANY);
 		}
 	} else {
@@ -159,7 +167,8 @@ int ns_insert(struct xdp_md *ctx)
 						 .dport = key.sport,
 						 .proto = key.proto };
 
-			r = bpf_map_update_elem(&lb_conns4, &reply, &conn, BPF_NOEXIST);
+			r = ns_pair ? bpf_map_update_elem(&lb_conns4, &reply, &conn, BPF_NOEXIST)
+				    : 0;
 			r |= bpf_map_update_elem(&lb_conns4, &key, &conn, BPF_ANY);
 		}
 	}
@@ -170,6 +179,16 @@ int ns_insert(struct xdp_md *ctx)
 SEC("xdp")
 int ns_wrapper(struct xdp_md *ctx)
 {
+	return ns_restore(ctx, XDP_PASS);
+}
+
+/* And with an outer header put on and taken off: one half of that is the balancer's, the other the
+ * wrapper's. */
+SEC("xdp")
+int ns_push_pop(struct xdp_md *ctx)
+{
+	if (!bpf_xdp_adjust_head(ctx, -(int)ns_outer))
+		bpf_xdp_adjust_head(ctx, ns_outer);
 	return ns_restore(ctx, XDP_PASS);
 }
 

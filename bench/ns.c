@@ -2,8 +2,8 @@
 /* ns.c - nanoseconds per packet of the balancer's program (ns.bpf.c says how).
  *
  * One line of JSON per row: what kind of packet, and per round the kernel's averages for XDP_PASS,
- * for the wrapper alone, for the wrapped balancer and for a wrapped lookup, taken one after the
- * other. */
+ * for the wrapper alone, for the same with an outer header put on and taken off, for the wrapped
+ * balancer and for a wrapped lookup, taken one after the other. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/bpf.h>
@@ -31,7 +31,8 @@
 #define TABLE_SIZE   65537
 #define FEW_ENTRIES  1000000 /* the default */
 #define MANY_ENTRIES 2621440 /* 1,048,576 connections under NAT, and a quarter more */
-#define HOP_IFINDEX  2	     /* only the verdict is looked at: the frame goes nowhere */
+#define IN_IFINDEX   1	     /* the loopback device: packets of BPF_PROG_TEST_RUN come in there */
+#define OUT_IFINDEX  2	     /* only the verdict is looked at: the frame goes nowhere */
 #define SERVICE_PORT 80
 #define BACKEND_PORT 8080
 #define OTHER_PORT   40000 /* neither a service's nor in NAT's range */
@@ -43,15 +44,40 @@
 #define NEW_FLOWS    65536
 #define FLUSH_BATCH  65536
 #define MAX_ROUNDS   101
-#define RUNS	     4 /* of a round: XDP_PASS, wrapper, balancer; the table alone */
+#define GUE_PORT     6080
+
+/* The programs of a round. */
+enum run {
+	RUN_PASS,
+	RUN_WRAPPER,
+	RUN_PUSH_POP,
+	RUN_BALANCE,
+	RUN_TABLE,
+	RUNS,
+};
+
+static const char *const run_names[] = { "pass_ns", "wrapper_ns", "push_pop_ns", "balance_ns",
+					 "table_ns" };
+
+enum table {
+	TABLE_LRU,	/* the daemon's */
+	TABLE_LRU_CPUS, /* each CPU has a share: BPF_F_NO_COMMON_LRU */
+	TABLE_HASH,	/* maps.connections.type: hash */
+};
 
 /* One load of the program, specialised as loomd would. */
 struct group {
-	bool ipv6;
-	bool nat_destination;
+	const char *name;
+	enum lb_mode mode;
 	int proto;
-	bool noting; /* every packet notes its time */
-	bool many;   /* measured with the most flows, too */
+	enum table table;
+	bool ipv6;
+	bool outer6;	/* IPv4 in IPv6 */
+	bool stateless; /* no connection table */
+	bool noting;	/* every packet notes its time */
+	bool redirect;	/* sent out of another interface, as NAT's packets are */
+	bool many;	/* measured with the most flows, too */
+	bool quick;	/* part of the quick run */
 };
 
 enum kind {
@@ -69,6 +95,7 @@ struct settings {
 	unsigned int cpu;
 	unsigned int most_flows;
 	bool quick;
+	const char *only; /* a group's name */
 };
 
 struct bench {
@@ -108,6 +135,17 @@ static void address(__be32 word[4], bool ipv6, __u32 net, __u32 host)
 	}
 }
 
+static bool is_nat(const struct group *g)
+{
+	return g->mode < LB_MODE_IPIP;
+}
+
+/* Out of the interface where it came in: the balancer of DSR has one. */
+static bool goes_back(const struct group *g)
+{
+	return !is_nat(g) && !g->redirect;
+}
+
 static void fill_backends(const struct bench *b)
 {
 	struct lb_addr source;
@@ -119,7 +157,7 @@ static void fill_backends(const struct bench *b)
 		struct lb_backend backend = {
 			.hop = { .dmac = { 2, 0, 0, 0, 0, 2 },
 				 .smac = { 2, 0, 0, 0, 0, 1 },
-				 .ifindex = HOP_IFINDEX },
+				 .ifindex = goes_back(b->group) ? IN_IFINDEX : OUT_IFINDEX },
 			.id = row,
 			.incarnation = 1,
 			.source_count = 1,
@@ -127,14 +165,14 @@ static void fill_backends(const struct bench *b)
 			.state = LB_BACKEND_ACTIVE,
 		};
 
-		address(backend.addr, b->group->ipv6, 2, row);
+		address(backend.addr, b->group->ipv6 || b->group->outer6, 2, row);
 		put(b->bpf->maps.lb_backends, &row, &backend);
 	}
 }
 
 static void fill_table(const struct bench *b)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_INNER_MAP);
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "slots", 4, 4, TABLE_SIZE, &opts);
 	__u32 zero = 0;
 
@@ -158,9 +196,7 @@ static void set_bit(__u64 *words, unsigned int bit)
 static void fill_service(const struct bench *b)
 {
 	struct lb_service_key key = { .port = htons(SERVICE_PORT), .proto = b->group->proto };
-	struct lb_service service = { .table_size = TABLE_SIZE,
-				      .mode = b->group->nat_destination ? LB_MODE_NAT_DESTINATION
-								       : LB_MODE_NAT_FULL };
+	struct lb_service service = { .table_size = TABLE_SIZE, .mode = b->group->mode };
 	struct lb_control control = { .abi_version = LB_ABI_VERSION, .generation = 1 };
 	static struct lb_ports ports;
 	__u32 zero = 0;
@@ -171,11 +207,65 @@ static void fill_service(const struct bench *b)
 	for (int proto = 0; proto < LB_PROTOS; proto++) {
 		set_bit(ports.to[proto], SERVICE_PORT);
 		set_bit(ports.service[proto], SERVICE_PORT);
-		set_bit(ports.from[proto], BACKEND_PORT);
-		for (unsigned int port = NAT_FIRST; port <= NAT_LAST; port++)
+		if (b->group->mode == LB_MODE_NAT_DESTINATION)
+			set_bit(ports.from[proto], BACKEND_PORT);
+		for (unsigned int port = NAT_FIRST; is_nat(b->group) && port <= NAT_LAST; port++)
 			set_bit(ports.to[proto], port);
 	}
 	put(b->bpf->maps.lb_ports, &zero, &ports);
+}
+
+/* What a tunnel puts in front of a packet. */
+static __u32 outer_bytes(const struct group *g)
+{
+	__u32 ip = g->ipv6 || g->outer6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+
+	if (g->mode == LB_MODE_IPIP)
+		return ip;
+	return g->mode == LB_MODE_GUE ? ip + sizeof(struct udphdr) : 0;
+}
+
+/* lb_program.c's specialise(), for one service that uses nothing but its mode. */
+static void specialise(struct ns_bpf *bpf, const struct group *g)
+{
+	bpf->rodata->lb_const_ipv4 = !g->ipv6;
+	bpf->rodata->lb_const_ipv6 = g->ipv6;
+	bpf->rodata->lb_const_udp = g->proto == IPPROTO_UDP;
+	bpf->rodata->lb_const_nat_full = g->mode == LB_MODE_NAT_FULL;
+	bpf->rodata->lb_const_nat_destination = g->mode == LB_MODE_NAT_DESTINATION;
+	bpf->rodata->lb_const_ipip = g->mode == LB_MODE_IPIP;
+	bpf->rodata->lb_const_gue = g->mode == LB_MODE_GUE;
+	bpf->rodata->lb_const_l2 = g->mode == LB_MODE_L2;
+	bpf->rodata->lb_const_outer6 = g->outer6;
+	bpf->rodata->lb_const_stateless = g->stateless;
+	bpf->rodata->lb_const_turns = false;
+	bpf->rodata->lb_const_affinity = false;
+	bpf->rodata->lb_const_quic = false;
+	bpf->rodata->lb_const_filter = false;
+	bpf->rodata->lb_const_limits = false;
+	bpf->rodata->lb_const_cookies = false;
+	bpf->rodata->lb_const_any_port = false;
+	bpf->rodata->lb_const_local = false;
+	bpf->rodata->lb_const_outer4 = htonl(172u << 24 | 16u << 16);
+	bpf->rodata->lb_const_outer4_hosts = 0xffff;
+	bpf->rodata->lb_const_outer_net6[0] = htonl(0xfd000003);
+	bpf->rodata->lb_const_outer6_hosts = 0xffffffff;
+	bpf->rodata->lb_const_gue_port = htons(GUE_PORT);
+	bpf->rodata->lb_const_port_first = NAT_FIRST;
+	bpf->rodata->lb_const_port_last = NAT_LAST;
+	if (g->noting)
+		bpf->rodata->lb_const_touch_ticks = 0;
+	bpf->rodata->ns_ipv6 = g->ipv6;
+	bpf->rodata->ns_pair = is_nat(g);
+	bpf->rodata->ns_outer = outer_bytes(g);
+}
+
+static void choose_table(struct bpf_map *map, enum table table)
+{
+	if (table == TABLE_HASH)
+		bpf_map__set_type(map, BPF_MAP_TYPE_HASH);
+	else if (table == TABLE_LRU_CPUS)
+		bpf_map__set_map_flags(map, BPF_F_NO_COMMON_LRU);
 }
 
 static void bench_open(struct bench *b, __u32 entries)
@@ -185,18 +275,14 @@ static void bench_open(struct bench *b, __u32 entries)
 	b->bpf = ns_bpf__open();
 	if (!b->bpf)
 		die("cannot open the program: %m");
+	choose_table(b->bpf->maps.lb_conns4, g->table);
+	choose_table(b->bpf->maps.lb_conns6, g->table);
 	bpf_map__set_max_entries(b->bpf->maps.lb_conns4, g->ipv6 ? 1024 : entries);
 	bpf_map__set_max_entries(b->bpf->maps.lb_conns6, g->ipv6 ? entries : 1024);
 	bpf_map__set_max_entries(b->bpf->maps.lb_backends, BACKENDS + 1);
 	bpf_map__set_max_entries(b->bpf->maps.lb_backend_counts, BACKENDS + 1);
 	bpf_map__set_max_entries(b->bpf->maps.lb_reals, BACKENDS);
-	b->bpf->rodata->lb_const_nat_full = !g->nat_destination;
-	b->bpf->rodata->lb_const_nat_destination = g->nat_destination;
-	b->bpf->rodata->lb_const_port_first = NAT_FIRST;
-	b->bpf->rodata->lb_const_port_last = NAT_LAST;
-	if (g->noting)
-		b->bpf->rodata->lb_const_touch_ticks = 0;
-	b->bpf->rodata->ns_ipv6 = g->ipv6;
+	specialise(b->bpf, g);
 	if (ns_bpf__load(b->bpf))
 		die("cannot load the program: %m; run as root, on Linux 5.10 or newer");
 	fill_backends(b);
@@ -293,7 +379,7 @@ static double run(const struct bench *b, const struct bpf_program *program, __u3
 static double run_counted(const struct bench *b, enum kind kind, __u32 repeat, __u32 *ret_others)
 {
 	struct ns_order *order = &b->bpf->bss->order;
-	int verdict = kind == NOT_OURS ? XDP_PASS : XDP_REDIRECT;
+	int verdict = kind == NOT_OURS ? XDP_PASS : goes_back(b->group) ? XDP_TX : XDP_REDIRECT;
 	double ns;
 
 	memset(order->verdicts, 0, sizeof(order->verdicts));
@@ -332,19 +418,29 @@ static void flush(const struct bench *b)
 	free(values);
 }
 
+/* Is this one of the runs of a row of that kind? */
+static bool has_run(const struct bench *b, enum kind kind, enum run run)
+{
+	if (run == RUN_PUSH_POP)
+		return outer_bytes(b->group) && kind != NOT_OURS;
+	if (run == RUN_TABLE)
+		return !b->group->stateless && (kind == ESTABLISHED || kind == NEW);
+	return true;
+}
+
 static void row_print(const struct bench *b, enum kind kind, __u32 flows, __u32 repeat,
 		      __u32 others, double ns[RUNS][MAX_ROUNDS])
 {
-	static const char *const names[] = { "pass_ns", "wrapper_ns", "balance_ns", "table_ns" };
+	const struct group *g = b->group;
 
-	printf("{\"kind\": \"%s\", \"family\": %d, \"proto\": \"%s\", \"nat\": \"%s\", \"flows\": "
-	       "%u, "
-	       "\"packets\": %u, \"others\": %u",
-	       kind_names[kind], b->group->ipv6 ? 6 : 4,
-	       b->group->proto == IPPROTO_TCP ? "tcp" : "udp",
-	       b->group->nat_destination ? "destination" : "full", flows, repeat, others);
-	for (int which = 0; which < RUNS - (kind == NOT_OURS || kind == NOTED); which++) {
-		printf(", \"%s\": [", names[which]);
+	printf("{\"kind\": \"%s\", \"group\": \"%s\", \"family\": %d, \"proto\": \"%s\", "
+	       "\"flows\": %u, \"packets\": %u, \"others\": %u",
+	       kind_names[kind], g->name, g->ipv6 ? 6 : 4, g->proto == IPPROTO_TCP ? "tcp" : "udp",
+	       flows, repeat, others);
+	for (int which = 0; which < RUNS; which++) {
+		if (!has_run(b, kind, which))
+			continue;
+		printf(", \"%s\": [", run_names[which]);
 		for (int round = 0; round < b->settings->rounds; round++)
 			printf("%s%.0f", round ? ", " : "", ns[which][round]);
 		putchar(']');
@@ -353,10 +449,12 @@ static void row_print(const struct bench *b, enum kind kind, __u32 flows, __u32 
 	fflush(stdout);
 }
 
-static void floors(const struct bench *b, double ns[RUNS][MAX_ROUNDS], int round)
+static void floors(const struct bench *b, enum kind kind, double ns[RUNS][MAX_ROUNDS], int round)
 {
-	ns[0][round] = run(b, b->bpf->progs.ns_pass, LEAST_REPEAT);
-	ns[1][round] = run(b, b->bpf->progs.ns_wrapper, LEAST_REPEAT);
+	ns[RUN_PASS][round] = run(b, b->bpf->progs.ns_pass, LEAST_REPEAT);
+	ns[RUN_WRAPPER][round] = run(b, b->bpf->progs.ns_wrapper, LEAST_REPEAT);
+	if (has_run(b, kind, RUN_PUSH_POP))
+		ns[RUN_PUSH_POP][round] = run(b, b->bpf->progs.ns_push_pop, LEAST_REPEAT);
 }
 
 static void row_new(const struct bench *b)
@@ -366,11 +464,11 @@ static void row_new(const struct bench *b)
 
 	order_fill(&b->bpf->bss->order, b->group, NEW, NEW_FLOWS);
 	for (int round = 0; round < b->settings->rounds; round++) {
-		floors(b, ns, round);
+		floors(b, NEW, ns, round);
 		flush(b);
-		ns[3][round] = run(b, b->bpf->progs.ns_insert, NEW_FLOWS);
+		ns[RUN_TABLE][round] = run(b, b->bpf->progs.ns_insert, NEW_FLOWS);
 		flush(b);
-		ns[2][round] = run_counted(b, NEW, NEW_FLOWS, &others);
+		ns[RUN_BALANCE][round] = run_counted(b, NEW, NEW_FLOWS, &others);
 	}
 	row_print(b, NEW, NEW_FLOWS, NEW_FLOWS, others, ns);
 }
@@ -387,10 +485,10 @@ static void row(const struct bench *b, enum kind kind, __u32 flows)
 		run_counted(b, kind, flows * 2, &others); /* begins them, and takes each up once */
 	}
 	for (int round = 0; round < b->settings->rounds; round++) {
-		floors(b, ns, round);
-		if (kind == ESTABLISHED)
-			ns[3][round] = run(b, b->bpf->progs.ns_lookup, repeat);
-		ns[2][round] = run_counted(b, kind, repeat, &others);
+		floors(b, kind, ns, round);
+		if (has_run(b, kind, RUN_TABLE))
+			ns[RUN_TABLE][round] = run(b, b->bpf->progs.ns_lookup, repeat);
+		ns[RUN_BALANCE][round] = run_counted(b, kind, repeat, &others);
 	}
 	row_print(b, kind, flows, repeat, others, ns);
 }
@@ -403,7 +501,8 @@ static void measure_few(struct bench *b)
 	row(b, ESTABLISHED, 1024);
 	if (!b->settings->quick)
 		row(b, ESTABLISHED, 65536);
-	row_new(b);
+	if (!b->group->stateless)
+		row_new(b);
 	ns_bpf__destroy(b->bpf);
 }
 
@@ -424,25 +523,47 @@ static void measure(const struct settings *settings, const struct group *group)
 		measure_many(&b);
 }
 
+static const struct group groups[] = {
+	{ "nat4", LB_MODE_NAT_FULL, IPPROTO_TCP, .many = true, .quick = true },
+	{ "nat4-noting", LB_MODE_NAT_FULL, IPPROTO_TCP, .many = true, .noting = true },
+	{ "nat4-udp", LB_MODE_NAT_FULL, IPPROTO_UDP, .many = true },
+	{ "nat6", LB_MODE_NAT_FULL, IPPROTO_TCP, .ipv6 = true, .many = true, .quick = true },
+	{ "nat6-udp", LB_MODE_NAT_FULL, IPPROTO_UDP, .ipv6 = true },
+	{ "destination4", LB_MODE_NAT_DESTINATION, IPPROTO_TCP, .many = true },
+	{ "ipip4", LB_MODE_IPIP, IPPROTO_TCP, .many = true, .quick = true },
+	{ "ipip4-redirect", LB_MODE_IPIP, IPPROTO_TCP, .redirect = true },
+	{ "ipip4-lru-cpus", LB_MODE_IPIP, IPPROTO_TCP, TABLE_LRU_CPUS, .many = true },
+	{ "ipip4-hash", LB_MODE_IPIP, IPPROTO_TCP, TABLE_HASH, .many = true },
+	{ "ipip4-udp", LB_MODE_IPIP, IPPROTO_UDP, .many = true },
+	{ "ipip6", LB_MODE_IPIP, IPPROTO_TCP, .ipv6 = true, .many = true, .quick = true },
+	{ "ipip4in6", LB_MODE_IPIP, IPPROTO_TCP, .outer6 = true },
+	{ "gue4", LB_MODE_GUE, IPPROTO_TCP, .many = true },
+	{ "l2", LB_MODE_L2, IPPROTO_TCP, .many = true, .quick = true },
+	{ "l2-udp", LB_MODE_L2, IPPROTO_UDP },
+	{ "stateless4", LB_MODE_IPIP, IPPROTO_TCP, .stateless = true, .many = true },
+	{ "stateless6", LB_MODE_IPIP, IPPROTO_TCP, .ipv6 = true, .stateless = true },
+	{ "stateless-l2", LB_MODE_L2, IPPROTO_TCP, .stateless = true },
+};
+
+static bool is_wanted(const struct settings *settings, const struct group *group)
+{
+	if (settings->only)
+		return !strcmp(settings->only, group->name);
+	return !settings->quick || group->quick;
+}
+
 int main(int argc, char **argv)
 {
-	static const struct group groups[] = {
-		{ .proto = IPPROTO_TCP, .many = true },
-		{ .proto = IPPROTO_TCP, .many = true, .noting = true },
-		{ .proto = IPPROTO_UDP, .many = true },
-		{ .proto = IPPROTO_TCP, .many = true, .ipv6 = true },
-		{ .proto = IPPROTO_UDP, .ipv6 = true },
-		{ .proto = IPPROTO_TCP, .many = true, .nat_destination = true },
-	};
 	struct settings settings = { 0 };
 	cpu_set_t set;
 
-	if (argc != 5)
-		die("usage: bench-ns ROUNDS CPU MOST-FLOWS quick|full");
+	if (argc != 5 && argc != 6)
+		die("usage: bench-ns ROUNDS CPU MOST-FLOWS quick|full [GROUP]");
 	settings.rounds = atoi(argv[1]);
 	settings.cpu = atoi(argv[2]);
 	settings.most_flows = atoi(argv[3]);
 	settings.quick = !strcmp(argv[4], "quick");
+	settings.only = argv[5];
 	if (settings.rounds < 1 || settings.rounds > MAX_ROUNDS)
 		die("expected 1 to %d rounds", MAX_ROUNDS);
 	CPU_ZERO(&set);
@@ -451,7 +572,7 @@ int main(int argc, char **argv)
 		die("cannot run on CPU %u: %m", settings.cpu);
 	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
-		if (!settings.quick || i == 0 || i == 3)
+		if (is_wanted(&settings, &groups[i]))
 			measure(&settings, &groups[i]);
 	return 0;
 }

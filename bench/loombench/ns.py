@@ -14,5 +14,5 @@ def measure(tools, rounds, quick, say):
     if not many:
         say(f"not measured with {MANY:,} flows: that takes {MEMORY_FOR_MANY_MB} MB of memory")
     out = sh(str(tools / "bench-ns"), str(rounds), str(min(1, os.cpu_count() - 1)), str(MANY if many else 65536),
-             "quick" if quick else "full", timeout=600)
+             "quick" if quick else "full", timeout=900)
     return [json.loads(line) for line in out.splitlines()]

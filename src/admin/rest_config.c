@@ -52,6 +52,18 @@ static const char *algorithm_name(enum config_algorithm algorithm)
 	return names[algorithm];
 }
 
+/* Of the key nat, or encap. */
+static const char *forwarding_name(enum config_forwarding forwarding)
+{
+	static const char *const names[] = {
+		[CONFIG_NAT_FULL] = "full", [CONFIG_NAT_DESTINATION] = "destination",
+		[CONFIG_DSR_IPIP] = "ipip", [CONFIG_DSR_GUE] = "gue",
+		[CONFIG_DSR_L2] = "none",
+	};
+
+	return names[forwarding];
+}
+
 static const char *mode_name(enum config_xdp_mode mode)
 {
 	static const char *const names[] = {
@@ -97,14 +109,15 @@ json_t *rest_service_json(const struct service *service)
 
 	for (size_t i = 0; i < service->backend_count; i++)
 		json_array_append_new(ids, json_integer(service->backends[i].id));
-	return json_pack("{s:s, s:o, s:o, s:o, s:s, s:I, s:s, s:o}", "name", service->name,
+	return json_pack("{s:s, s:o, s:o, s:o, s:s, s:I, s:s, s:s, s:o}", "name", service->name,
 			 "addresses", addresses_json(service->addresses, service->address_count),
 			 "tcp_ports", ports_json(service->tcp_ports, service->tcp_port_count),
 			 "udp_ports", ports_json(service->udp_ports, service->udp_port_count),
 			 "algorithm", algorithm_name(service->algorithm), "maglev_table_size",
-			 (json_int_t)service->table_size, "nat",
-			 service->forwarding == CONFIG_NAT_FULL ? "full" : "destination",
-			 "backends", ids);
+			 (json_int_t)service->table_size, "mode",
+			 service->forwarding < CONFIG_DSR_IPIP ? "nat" : "dsr",
+			 service->forwarding < CONFIG_DSR_IPIP ? "nat" : "encap",
+			 forwarding_name(service->forwarding), "backends", ids);
 }
 
 static json_t *services_json(const struct model *model)
@@ -178,12 +191,11 @@ void rest_config(struct call *call)
 	const struct config *config = control->config(control->ctx);
 
 	reply_json(call->reply, 200,
-		   json_pack("{s:s, s:s?, s:s, s:o, s:o, s:o, s:o}", "instance", config->instance,
+		   json_pack("{s:s, s:s?, s:s, s:o, s:o, s:o}", "instance", config->instance,
 			     "state_dir", config->state_dir, "log_level",
 			     level_name(config->log_level), "ebpf", ebpf_json(&config->ebpf),
 			     "admin", admin_json(&config->admin), "services",
-			     services_json(control->model(control->ctx)), "not_in_force",
-			     strings_json(config->not_in_force, config->not_in_force_count)));
+			     services_json(control->model(control->ctx))));
 }
 
 /* A line an element. */
@@ -223,7 +235,6 @@ void rest_config_reload(struct call *call)
 {
 	const struct control *control = call->control;
 	struct json_in none[] = { { NULL } };
-	const struct config *config;
 	struct buf complaints;
 	struct buf report;
 	struct err err = { 0 };
@@ -242,14 +253,11 @@ void rest_config_reload(struct call *call)
 	buf_init(&complaints);
 	buf_init(&report);
 	r = control->reload(control->ctx, reset, &complaints, &report, &err);
-	config = control->config(control->ctx);
 	if (r < 0)
 		reload_failed(call, r, &complaints, &err);
 	else
-		reply_json(
-			call->reply, 200,
-			json_pack("{s:o, s:o}", "changes", lines_json(report.data), "not_in_force",
-				  strings_json(config->not_in_force, config->not_in_force_count)));
+		reply_json(call->reply, 200,
+			   json_pack("{s:o}", "changes", lines_json(report.data)));
 	buf_done(&complaints);
 	buf_done(&report);
 }

@@ -248,8 +248,6 @@ struct config {
 	size_t service_count;
 	struct config_upstream *upstreams;
 	size_t upstream_count;
-	char **not_in_force; /* "FILE:LINE:COL: KEY" of what is checked, but has no effect yet */
-	size_t not_in_force_count;
 };
 
 /* Reads files in order (later override; named lists append) and checks everything.

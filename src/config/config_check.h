@@ -38,8 +38,4 @@ struct item *item_at(struct item *root, const char *path);
 /* The value given there, or the default from the schema. */
 struct value item_value(struct item *root, const char *path);
 
-/* Calls found for each item that is given and has no effect yet, in the order of the schema. */
-typedef int (*item_found_fn)(void *ctx, const struct item *item, const char *path);
-int item_each_later(const struct item *root, item_found_fn found, void *ctx);
-
 #endif

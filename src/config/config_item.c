@@ -98,53 +98,9 @@ struct value item_value(struct item *root, const char *path)
 	struct item *item = item_at(root, path);
 	struct value value = { 0 };
 
-	/* A choice that nothing acts on yet is noted, and the default acts. */
-	if (item->node && !item->value.later)
+	if (item->node)
 		return item->value;
 	if (item->key->fallback)
 		must(value_parse(item->key, item->key->fallback, &value, NULL) == 0);
 	return value;
-}
-
-struct later {
-	item_found_fn found;
-	void *ctx;
-	char path[256];
-};
-
-/* "session_affinity: {enabled: false}" asks for what is the case. */
-static bool switched_off(const struct item *item)
-{
-	for (size_t i = 0; item->key->type == KEY_MAP && i < item->count; i++)
-		if (strcmp(item->below[i].key->name, "enabled") == 0 && item->below[i].node &&
-		    !item->below[i].value.number)
-			return true;
-	return false;
-}
-
-static int each_later(struct later *later, const struct item *item, size_t len)
-{
-	bool is_map = item->key->type == KEY_MAP;
-	bool maps = item->key->type == KEY_LIST && item->key->keys->type == KEY_MAP;
-	size_t before = len;
-	int r = 0;
-
-	if (item->node && (item->key->flags & KEY_LATER || item->value.later))
-		return switched_off(item) ? 0 : later->found(later->ctx, item, later->path);
-	for (size_t i = 0; (is_map || maps) && r == 0 && i < item->count; i++) {
-		len = before + (size_t)snprintf(later->path + before, sizeof(later->path) - before,
-						"%s%s", is_map && before ? "." : "",
-						is_map ? item->below[i].key->name : "[]");
-		must(len < sizeof(later->path));
-		r = each_later(later, &item->below[i], len);
-	}
-	later->path[before] = '\0';
-	return r;
-}
-
-int item_each_later(const struct item *root, item_found_fn found, void *ctx)
-{
-	struct later later = { .found = found, .ctx = ctx };
-
-	return each_later(&later, root, 0);
 }

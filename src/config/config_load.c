@@ -59,29 +59,6 @@ static int load_document(struct load *load, const struct source *source)
 	return item_merge(load->root, item, &load->arena);
 }
 
-static int note_later(void *ctx, const struct item *item, const char *path)
-{
-	struct config *config = ctx;
-	struct place_lines lines = place_lines(node_key_place(item->node));
-	size_t size = (config->not_in_force_count + 1) * sizeof(*config->not_in_force);
-	char **list = realloc(config->not_in_force, size);
-	struct buf text;
-
-	if (!list)
-		return -ENOMEM;
-	config->not_in_force = list;
-	buf_init(&text);
-	buf_printf(&text, "%s:%zu:%zu: %s", item->node->source->name, lines.line, lines.column,
-		   path);
-	if (item->value.later)
-		buf_printf(&text, ": %s", item->node->text);
-	list[config->not_in_force_count] = buf_take(&text);
-	if (!list[config->not_in_force_count])
-		return -ENOMEM;
-	config->not_in_force_count++;
-	return 0;
-}
-
 static int load_build(struct load *load, struct config **ret)
 {
 	struct config *config;
@@ -93,8 +70,6 @@ static int load_build(struct load *load, struct config **ret)
 	if (!config)
 		return -ENOMEM;
 	r = config_build(load->root, &load->arena, &load->complaints, config);
-	if (r == 0 && load->complaints.count == 0)
-		r = item_each_later(load->root, note_later, config);
 	if (r == 0 && load->complaints.count)
 		r = -EINVAL;
 	if (r < 0) {
@@ -223,7 +198,6 @@ void config_free(struct config *config)
 	free(config->ebpf.programs);
 	free(config->ebpf.routes);
 	free(config->ebpf.cpu_affinity);
-	free_list(config->not_in_force, config->not_in_force_count);
 	free_list(config->ebpf.interfaces, config->ebpf.interface_count);
 	free(config->ebpf.pin_path);
 	free(config->ebpf.snat_addresses);

@@ -30,7 +30,7 @@ static void print_sentence(const char *before, const char *text, struct buf *out
 	buf_printf(out, ".\n");
 }
 
-/* "native, generic or offload", with what is not in force yet. */
+/* "native, generic or offload". */
 static void print_kind(const struct key *key, struct buf *out)
 {
 	const struct key *element = key->type == KEY_LIST ? key->keys : key;
@@ -53,20 +53,6 @@ static void print_kind(const struct key *key, struct buf *out)
 	buf_done(&kind);
 }
 
-static void print_later_choices(const struct key *key, struct buf *out)
-{
-	const char *separator = "Not in force yet: ";
-
-	for (const struct choice *c = key->choices; c && c->name; c++) {
-		if (!c->later)
-			continue;
-		buf_printf(out, "%s%s", separator, c->name);
-		separator = ", ";
-	}
-	if (separator[0] == ',')
-		buf_printf(out, ".\n");
-}
-
 static void print_key(const struct key *key, const char *path, struct buf *out)
 {
 	buf_printf(out, ".It Ic %s\n", path);
@@ -80,9 +66,6 @@ static void print_key(const struct key *key, const char *path, struct buf *out)
 		print_sentence("Default: ", key->otherwise, out);
 	if (key->flags & KEY_REQUIRED)
 		buf_printf(out, "Required.\n");
-	if (key->flags & KEY_LATER)
-		buf_printf(out, "Not in force yet.\n");
-	print_later_choices(key, out);
 }
 
 static void print_below(const struct key *map, const char *path, struct buf *out)

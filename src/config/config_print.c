@@ -215,9 +215,8 @@ static void print_key(const struct key *key, int depth, struct buf *out)
 	struct buf text;
 
 	buf_init(&text);
-	buf_printf(&text, "%s%s%s%s", key->help, key->otherwise ? "  Without it: " : "",
-		   key->otherwise ? key->otherwise : "",
-		   key->flags & KEY_LATER ? "  Not in force yet." : "");
+	buf_printf(&text, "%s%s%s", key->help, key->otherwise ? "  Without it: " : "",
+		   key->otherwise ? key->otherwise : "");
 	print_member("description", text.data ? text.data : "", depth, out);
 	buf_done(&text);
 	print_default(key, depth, out);

@@ -118,7 +118,6 @@ static int parse_enum(const struct key *key, const char *text, struct value *ret
 	for (const struct choice *c = key->choices; c->name; c++) {
 		if (strcmp(c->name, text) == 0) {
 			ret->number = (uint64_t)c->value;
-			ret->later = c->later;
 			return 0;
 		}
 		if (!more[0] && text_near(text, c->name))
@@ -212,7 +211,7 @@ static int parse_net(const struct key *key, const char *text, struct addr_net *r
 {
 	switch (addr_net_parse(text, ret)) {
 	case 0:
-		return check_unicast(&ret->addr, err);
+		return key->flags & KEY_CLIENTS ? 0 : check_unicast(&ret->addr, err);
 	case -ERANGE:
 		return expected(key, err, "; the prefix is too long for the family");
 	case -EDOM:

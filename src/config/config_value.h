@@ -22,7 +22,6 @@ extern const struct value_unit value_durations[];
 struct value {
 	uint64_t number;  /* BOOL, NUMBER, BYTES, DURATION (ns), PORT, ENUM (the choice's value) */
 	const char *text; /* NAME, INTERFACE, PATH, TEXT: borrowed from what was parsed */
-	bool later;	  /* a choice that nothing acts on yet */
 	struct addr_net net; /* ADDRESS and LISTEN: a host */
 	uint16_t first;	     /* PORT_RANGE; LISTEN: the port, 0: off */
 	uint16_t last;

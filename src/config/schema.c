@@ -8,35 +8,31 @@
 #include "config_text.h"
 
 static const struct choice xdp_modes[] = {
-	{ "native", CONFIG_XDP_NATIVE, false },
-	{ "generic", CONFIG_XDP_GENERIC, false },
-	{ "offload", CONFIG_XDP_OFFLOAD, false },
+	{ "native", CONFIG_XDP_NATIVE },
+	{ "generic", CONFIG_XDP_GENERIC },
+	{ "offload", CONFIG_XDP_OFFLOAD },
 	{ 0 },
 };
 
-static const struct choice modes[] = { { "xdp", 0, false }, { "hybrid", 1, false }, { 0 } };
+static const struct choice modes[] = { { "xdp", 0 }, { "hybrid", 1 }, { 0 } };
 static const struct choice conditions[] = {
-	{ "connection_limit_exceeded", 0, false },
-	{ "complex_routing", 1, false },
-	{ "websocket", 2, false },
+	{ "connection_limit_exceeded", 0 },
+	{ "complex_routing", 1 },
+	{ "websocket", 2 },
 	{ 0 },
 };
-static const struct choice actions[] = { { "load_balance", 0, false },
-					 { "pass", 1, false },
-					 { 0 } };
-static const struct choice backend_map_types[] = { { "hash", 0, false },
-						   { "array", 1, false },
-						   { 0 } };
+static const struct choice actions[] = { { "load_balance", 0 }, { "pass", 1 }, { 0 } };
+static const struct choice backend_map_types[] = { { "hash", 0 }, { "array", 1 }, { 0 } };
 static const struct choice connection_map_types[] = {
-	{ "lru_hash", CONFIG_MAP_LRU_HASH, false },
-	{ "hash", CONFIG_MAP_HASH, false },
+	{ "lru_hash", CONFIG_MAP_LRU_HASH },
+	{ "hash", CONFIG_MAP_HASH },
 	{ 0 },
 };
-static const struct choice stats_map_types[] = { { "percpu_array", 0, false }, { 0 } };
+static const struct choice stats_map_types[] = { { "percpu_array", 0 }, { 0 } };
 static const struct choice log_levels[] = {
-	{ "error", LOG_LEVEL_ERROR, false },   { "warning", LOG_LEVEL_WARNING, false },
-	{ "notice", LOG_LEVEL_NOTICE, false }, { "info", LOG_LEVEL_INFO, false },
-	{ "debug", LOG_LEVEL_DEBUG, false },   { 0 },
+	{ "error", LOG_LEVEL_ERROR },	{ "warning", LOG_LEVEL_WARNING },
+	{ "notice", LOG_LEVEL_NOTICE }, { "info", LOG_LEVEL_INFO },
+	{ "debug", LOG_LEVEL_DEBUG },	{ 0 },
 };
 
 static const struct key cpu_element = { .name = "CPU", .type = KEY_NUMBER, .max = 4095 };

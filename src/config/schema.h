@@ -32,7 +32,6 @@ enum key_type {
 };
 
 enum key_flags {
-	KEY_LATER = 1 << 0,    /* checked, but nothing acts on it yet */
 	KEY_SECRET = 1 << 1,   /* and all below it: never quoted */
 	KEY_REQUIRED = 1 << 2, /* in a mapping that is given */
 	KEY_APPEND = 1 << 3,   /* a list that later files append to */
@@ -42,12 +41,12 @@ enum key_flags {
 	KEY_POWER_OF_2 = 1 << 7,
 	KEY_UNIQUE = 1 << 8, /* a list that holds no value twice */
 	KEY_OR_ALL = 1 << 9, /* a list that may be the word "all" */
+	KEY_CLIENTS = 1 << 10, /* a network that need not be one of unicast addresses */
 };
 
 struct choice {
 	const char *name;
 	int value;
-	bool later; /* accepted, but the key's default acts in its place yet */
 };
 
 struct key {

@@ -3,50 +3,46 @@
 #include "schema_tables.h"
 
 const struct choice schema_algorithms[] = {
-	{ "maglev", CONFIG_MAGLEV, false },
-	{ "round_robin", CONFIG_ROUND_ROBIN, false },
-	{ "weighted", CONFIG_WEIGHTED, false },
-	{ "least_connections", CONFIG_LEAST_CONNECTIONS, false },
-	{ "source_hash", CONFIG_SOURCE_HASH, false },
-	{ 0 },
+	{ "maglev", CONFIG_MAGLEV },	       { "round_robin", CONFIG_ROUND_ROBIN },
+	{ "weighted", CONFIG_WEIGHTED },       { "least_connections", CONFIG_LEAST_CONNECTIONS },
+	{ "source_hash", CONFIG_SOURCE_HASH }, { 0 },
 };
 
 const struct choice schema_nats[] = {
-	{ "full", CONFIG_NAT_FULL, false },
-	{ "destination", CONFIG_NAT_DESTINATION, false },
+	{ "full", CONFIG_NAT_FULL },
+	{ "destination", CONFIG_NAT_DESTINATION },
 	{ 0 },
 };
 
 const struct choice schema_encaps[] = {
-	{ "ipip", CONFIG_DSR_IPIP, false },
-	{ "gue", CONFIG_DSR_GUE, false },
-	{ "none", CONFIG_DSR_L2, false },
+	{ "ipip", CONFIG_DSR_IPIP },
+	{ "gue", CONFIG_DSR_GUE },
+	{ "none", CONFIG_DSR_L2 },
 	{ 0 },
 };
 
-const struct choice schema_protocols[] = { { "tcp", 0, false }, { "udp", 1, false }, { 0 } };
+const struct choice schema_protocols[] = { { "tcp", 0 }, { "udp", 1 }, { 0 } };
 
 const struct choice schema_unhealthies[] = {
-	{ "keep", CONFIG_UNHEALTHY_KEEP, false },
-	{ "drain", CONFIG_UNHEALTHY_DRAIN, false },
-	{ "reset", CONFIG_UNHEALTHY_RESET, false },
+	{ "keep", CONFIG_UNHEALTHY_KEEP },
+	{ "drain", CONFIG_UNHEALTHY_DRAIN },
+	{ "reset", CONFIG_UNHEALTHY_RESET },
 	{ 0 },
 };
 
-static const struct choice forwardings[] = { { "nat", 0, false }, { "dsr", 1, false }, { 0 } };
+static const struct choice forwardings[] = { { "nat", 0 }, { "dsr", 1 }, { 0 } };
 static const struct choice needs[] = {
-	{ "complex_routing", 0, false },
-	{ "websocket", 1, false },
+	{ "complex_routing", 0 },
+	{ "websocket", 1 },
 	{ 0 },
 };
 static const struct choice check_types[] = {
-	{ "tcp", CONFIG_CHECK_TCP, false },	{ "http", CONFIG_CHECK_HTTP, false },
-	{ "https", CONFIG_CHECK_HTTPS, false }, { "udp", CONFIG_CHECK_UDP, false },
-	{ "dns", CONFIG_CHECK_DNS, false },	{ 0 },
+	{ "tcp", CONFIG_CHECK_TCP }, { "http", CONFIG_CHECK_HTTP }, { "https", CONFIG_CHECK_HTTPS },
+	{ "udp", CONFIG_CHECK_UDP }, { "dns", CONFIG_CHECK_DNS },   { 0 },
 };
-static const struct choice ways[] = { { "direct", 0, false }, { "tunnel", 1, false }, { 0 } };
+static const struct choice ways[] = { { "direct", 0 }, { "tunnel", 1 }, { 0 } };
 static const struct choice query_types[] = {
-	{ "A", 0, false }, { "AAAA", 1, false }, { "NS", 2, false }, { "SOA", 3, false }, { 0 },
+	{ "A", 0 }, { "AAAA", 1 }, { "NS", 2 }, { "SOA", 3 }, { 0 },
 };
 
 const struct key schema_port_element = { .name = "port", .type = KEY_PORT };
@@ -55,6 +51,9 @@ const struct key schema_net_element = { .name = "address", .type = KEY_NET };
 const struct key schema_protocol_element = { .name = "protocol",
 					     .type = KEY_ENUM,
 					     .choices = schema_protocols };
+static const struct key client_element = { .name = "address",
+					   .type = KEY_NET,
+					   .flags = KEY_CLIENTS };
 static const struct key address_element = { .name = "address", .type = KEY_ADDRESS };
 static const struct key need_element = { .name = "need", .type = KEY_ENUM, .choices = needs };
 
@@ -106,7 +105,7 @@ const struct key schema_affinity_keys[] = {
 	  .min = SEC,
 	  .max = 30 * DAY,
 	  .fallback = "300s",
-	  .help = "How long after its last connection." },
+	  .help = "How long after the last packet of its connections." },
 	{ 0 },
 };
 
@@ -251,7 +250,7 @@ static const struct key service_keys[] = {
 	  .type = KEY_LIST,
 	  .flags = KEY_UNIQUE,
 	  .max = 65536,
-	  .keys = &schema_net_element,
+	  .keys = &client_element,
 	  .otherwise = "all",
 	  .help = "Clients that may connect.  Of several networks that hold a client, in allow and "
 		  "in "
@@ -260,7 +259,7 @@ static const struct key service_keys[] = {
 	  .type = KEY_LIST,
 	  .flags = KEY_UNIQUE,
 	  .max = 65536,
-	  .keys = &schema_net_element,
+	  .keys = &client_element,
 	  .otherwise = "none",
 	  .help = "Clients that may not." },
 	{ .name = "needs",

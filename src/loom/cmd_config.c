@@ -27,7 +27,6 @@ const struct verb cmd_config = {
 	.name = "config",
 	.operands = "",
 	.summary = "Show the configuration in force, as JSON",
-	.help = "Secrets are shown as \"***\".  \"not_in_force\" lists keys that have no effect "
-		"yet.\n",
+	.help = "Secrets are shown as \"***\".\n",
 	.run = config,
 };

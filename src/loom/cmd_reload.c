@@ -29,12 +29,6 @@ static int print(const struct session *session, const json_t *answer, struct err
 		table_row(table);
 		table_cell(table, TERM_PLAIN, "nothing has changed");
 	}
-	json_array_foreach(reply_array(&reply, answer, "not_in_force"), i, element)
-	{
-		table_row(table);
-		table_cell(table, TERM_WARN, "not in force yet: %s",
-			   reply_element_text(&reply, element, "not_in_force"));
-	}
 	if (reply_result(&reply) < 0) {
 		table_free(table);
 		return reply_result(&reply);

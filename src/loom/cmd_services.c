@@ -35,6 +35,12 @@ static void join_ports(struct reply *reply, const json_t *service, const char *a
 	}
 }
 
+/* "full", "ipip": of nat or encap, whichever the service has. */
+static const char *forwarding(struct reply *reply, const json_t *service)
+{
+	return reply_text(reply, service, json_object_get(service, "encap") ? "encap" : "nat");
+}
+
 static void add_row(struct table *table, struct reply *reply, const json_t *service)
 {
 	struct buf addresses;
@@ -51,7 +57,8 @@ static void add_row(struct table *table, struct reply *reply, const json_t *serv
 	table_cell(table, TERM_PLAIN, "%s", ports.data ? ports.data : "-");
 	table_cell(table, TERM_PLAIN, "%s", reply_text(reply, service, "algorithm"));
 	table_cell(table, TERM_PLAIN, "%" PRIu64, reply_count(reply, service, "maglev_table_size"));
-	table_cell(table, TERM_PLAIN, "%s", reply_text(reply, service, "nat"));
+	table_cell(table, TERM_PLAIN, "%s %s", reply_text(reply, service, "mode"),
+		   forwarding(reply, service));
 	table_cell(table, TERM_PLAIN, "%zu",
 		   json_array_size(reply_array(reply, service, "backends")));
 	buf_done(&addresses);
@@ -62,7 +69,7 @@ static int print(struct session *session, const json_t *answer, FILE *out, struc
 {
 	static const struct table_column columns[] = {
 		{ "SERVICE" },	   { "ADDRESSES" }, { "PORTS" },	  { "ALGORITHM" },
-		{ "TABLE", true }, { "NAT" },	    { "BACKENDS", true },
+		{ "TABLE", true }, { "MODE" },	    { "BACKENDS", true },
 	};
 	struct reply reply = { "GET /services", err };
 	struct table *table = session_table(session, columns, 7);

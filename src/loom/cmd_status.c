@@ -157,18 +157,6 @@ static void add_backends(struct table *table, struct reply *reply, const json_t 
 	table_cell(table, up == i ? TERM_PLAIN : up ? TERM_WARN : TERM_BAD, "%zu of %zu up", up, i);
 }
 
-static void add_not_in_force(struct table *table, struct reply *reply, const json_t *config)
-{
-	const json_t *key;
-	size_t i;
-
-	json_array_foreach(reply_array(reply, config, "not_in_force"), i, key)
-	{
-		row(table, i ? "" : "not in force");
-		table_cell(table, TERM_WARN, "%s", reply_element_text(reply, key, "not_in_force"));
-	}
-}
-
 static void add_ready(struct session *session, struct table *table,
 		      const struct status_answers *answers, struct reply *reply, bool ready)
 {
@@ -214,10 +202,6 @@ static int print(struct session *session, const struct status_answers *answers, 
 		reply.what = "GET /ebpf/backends";
 		add_backends(table, &reply, answers->backends);
 	}
-	if (answers->config) {
-		reply.what = "GET /config";
-		add_not_in_force(table, &reply, answers->config);
-	}
 	if (reply_result(&reply) < 0) {
 		table_free(table);
 		return reply_result(&reply);
@@ -232,14 +216,12 @@ static int print_json(struct session *session, const struct status_answers *answ
 {
 	json_t *whole = json_deep_copy(answers->ready);
 	json_t *backends = json_object_get(answers->backends, "backends");
-	json_t *not_in_force = json_object_get(answers->config, "not_in_force");
 	int r;
 
 	if (!whole ||
 	    json_object_set_new(whole, "where", json_string(client_where(session->client))) ||
 	    (answers->stats && json_object_set(whole, "stats", answers->stats)) ||
-	    (backends && json_object_set(whole, "backends", backends)) ||
-	    (not_in_force && json_object_set(whole, "not_in_force", not_in_force)))
+	    (backends && json_object_set(whole, "backends", backends)))
 		r = err_set(err, -ENOMEM, "cannot print loomd's answer: out of memory");
 	else
 		r = session_print_json(session, whole, out, err);

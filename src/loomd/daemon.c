@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -196,8 +197,6 @@ static int load_config(struct daemon *daemon, struct err *err)
 	if (r < 0)
 		return err_set(err, r, "cannot start: the configuration has errors");
 	log_set_level(daemon->config->log_level);
-	for (size_t i = 0; i < daemon->config->not_in_force_count; i++)
-		log_warning("%s: not in force yet", daemon->config->not_in_force[i]);
 	if (daemon->config->ebpf.enabled && !daemon->config->ebpf.interface_count)
 		return err_set(
 			err, -EINVAL,
@@ -296,6 +295,17 @@ static void daemon_paths(struct daemon *daemon)
 		 daemon->config->state_dir, daemon->config->instance);
 }
 
+/* Thousands of slot tables and probes take descriptors.  What is refused is missed only then. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int daemon_open(struct daemon **ret, const struct daemon_options *options, struct err *err)
 {
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
@@ -307,6 +317,7 @@ int daemon_open(struct daemon **ret, const struct daemon_options *options, struc
 	daemon->options = *options;
 	daemon->lock_fd = -1;
 	daemon->started_ns = clock_now_ns();
+	raise_file_limit();
 	r = load_config(daemon, err);
 	if (r < 0)
 		return r;

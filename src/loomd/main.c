@@ -96,8 +96,6 @@ static int cmd_check(const struct arguments *args)
 
 	if (load(args, &config) < 0)
 		return EXIT_FAILED;
-	for (size_t i = 0; i < config->not_in_force_count; i++)
-		printf("%s: not in force yet\n", config->not_in_force[i]);
 	printf("%s: ok\n", args->paths[args->path_count - 1]);
 	config_free(config);
 	return EXIT_DONE;

@@ -113,21 +113,10 @@ def service(name, protocol, port, vips, hosts, outer, encap):
                          for family in outer for host in hosts]}
 
 
-def why_not(net):
-    """The first complaint about DSR in a configuration, while nothing acts on it."""
-    loom = Loom(net.topo, [service("web", "tcp", WEB, [VIP4], net.topo.backends, [4], "ipip")])
-    net.lab.closers.remove(loom.detach)
-    done = net.lb.run(BUILD / "loomd", "check", "-c", loom.file, check=False)
-    return None if done.returncode == 0 else (done.stdout + done.stderr).splitlines()[0].split(": error: ")[-1]
-
-
 @pytest.fixture(scope="module", params=[(encap, outer) for encap in ENCAPS for outer in ("same", "ipv6")],
                 ids=lambda param: "-".join(param))
 def served(request, net):
     """loomd with both services, the backends' addresses of the clients' family or of IPv6 only."""
-    complaint = why_not(net)
-    if complaint:
-        pytest.skip(f"no DSR yet: {complaint}")
     encap, outer = request.param
     vips, families = ([VIP4, VIP6], [4, 6]) if outer == "same" else ([VIP4], [6])
     hosts = net.topo.backends

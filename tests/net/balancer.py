@@ -115,6 +115,10 @@ class Loom:
                     return float(match[3])
         raise LabError(f"no metric {name}{labels}")
 
+    def count(self, reason):
+        """Packets that ended so, or were noted so: LB_COUNTERS in src/abi/lb_abi.h."""
+        return self.api("GET", "/ebpf/stats")["reasons"][reason]["packets"]
+
     def backend(self, host, port=HTTP_PORT, family=4):
         """The backend object of a host."""
         address = getattr(host, f"address{family}")
@@ -190,12 +194,15 @@ def url(address, path="/", port=80):
 class Setup:
     """A topology with servers on every backend and loomd serving: what most tests start from."""
 
-    def __init__(self, lab, backends=3, one_armed=False, nat="full", services=None, dns_servers=True, **ebpf):
+    def __init__(self, lab, backends=3, one_armed=False, nat="full", services=None, dns_servers=True, topo=None,
+                 nginx=None, unbound=None, **ebpf):
         self.lab = lab
-        self.topo = Topology(lab, backends, one_armed)
+        self.topo = topo or Topology(lab, backends, one_armed)
         self.client, self.lb, self.hosts = self.topo.client, self.topo.lb, self.topo.backends
-        self.nginx = {host.short: Nginx(host) for host in self.hosts}
-        self.unbound = {host.short: Unbound(host) for host in self.hosts} if dns_servers else {}
+        self.nginx = {host.short: Nginx(host) for host in self.hosts} if nginx is None else nginx
+        if unbound is None:
+            unbound = {host.short: Unbound(host) for host in self.hosts} if dns_servers else {}
+        self.unbound = unbound
         if services is None:
             services = [web(self.hosts, nat)] + ([dns(self.hosts, nat)] if dns_servers else [])
         self.loom = Loom(self.topo, services, **ebpf).start()
@@ -216,10 +223,10 @@ class Setup:
 
 
 @contextlib.contextmanager
-def serving(**kwargs):
+def serving(kind=Setup, **kwargs):
     with Lab() as lab:
         try:
-            yield Setup(lab, **kwargs)
+            yield kind(lab, **kwargs)
         except BaseException:
             # A lab that does not come up takes its logs with it.
             sys.stderr.write(lab.logs() + "\n")

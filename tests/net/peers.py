@@ -75,7 +75,7 @@ class Nginx:
 UNBOUND = """server:
 	interface: {address4}
 	interface: {address6}
-	port: {port}
+{extra}	port: {port}
 	access-control: 0.0.0.0/0 allow
 	access-control: ::/0 allow
 	do-daemonize: no
@@ -99,13 +99,14 @@ UNBOUND = """server:
 class Unbound:
     """A DNS server with a zone of its own; who.loom.test TXT is its name."""
 
-    def __init__(self, host, port=DNS_PORT):
+    def __init__(self, host, port=DNS_PORT, extra=()):
         self.host = host
         where = host.lab.dir / f"unbound-{host.short}"
         where.mkdir()
         config = where / "unbound.conf"
         config.write_text(UNBOUND.format(dir=where, name=host.short, port=port, address4=host.address4,
-                                         address6=host.address6), encoding="ascii")
+                                         address6=host.address6,
+                                         extra="".join(f"\tinterface: {one}\n" for one in extra)), encoding="ascii")
         self.process = host.spawn("unbound", "unbound", "-d", "-c", config)
         self.process.wait_line("start of service")
 
@@ -184,7 +185,7 @@ def who(host, address, port, source=None):
         return name, peer, int(peer_port)
 
 
-def ping(host, address, size):
+def ping(host, address, size, timeout=3):
     """One ICMP echo; fragmented by the kernel where it is larger than a frame."""
     six = ":" in address
     payload = random.randbytes(size)
@@ -194,7 +195,7 @@ def ping(host, address, size):
     with host.entered():
         sock = socket.socket(family_of(address), socket.SOCK_RAW, 58 if six else socket.IPPROTO_ICMP)
     with sock:
-        sock.settimeout(3)
+        sock.settimeout(timeout)
         sock.sendto(head + payload, (address, 0))
         while True:
             answer = sock.recv(65535)

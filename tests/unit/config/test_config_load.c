@@ -42,7 +42,6 @@ static void test_an_empty_document_gives_the_defaults(void **state)
 		assert_null(config->admin.bearer);
 		assert_null(config->admin.basic_user);
 		assert_int_equal(config->service_count, 0);
-		assert_int_equal(config->not_in_force_count, 0);
 		config_free(config);
 	}
 }
@@ -275,7 +274,6 @@ static void test_the_example_in_etc_loads(void **state)
 	struct config *config = load_good_file("etc/loom.yaml");
 
 	assert_int_equal(config->service_count, 2);
-	assert_int_equal(config->not_in_force_count, 0);
 	config_free(config);
 }
 

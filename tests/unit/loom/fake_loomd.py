@@ -50,9 +50,8 @@ HEALTH = {
 }
 SERVICES = {"services": [
     {"name": "default", "addresses": ["10.0.0.1", "2001:db8::1"], "tcp_ports": [80, 443], "udp_ports": [53],
-     "algorithm": "maglev", "maglev_table_size": 65537, "nat": "full", "backends": [1, 2]}]}
-CONFIG = {"instance": "default", "admin": {"auth": {"bearer": "***"}},
-          "not_in_force": ["loom.yaml:7:3: health.interval"]}
+     "algorithm": "maglev", "maglev_table_size": 65537, "mode": "nat", "nat": "full", "backends": [1, 2]}]}
+CONFIG = {"instance": "default", "admin": {"auth": {"bearer": "***"}}}
 
 
 def connection(number):
@@ -137,7 +136,7 @@ class FakeLoomd(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             ("POST", "/ebpf/backends"): (201, BACKENDS[0]),
             ("PATCH", "/ebpf/backends/1"): (200, BACKENDS[0]),
             ("DELETE", "/ebpf/backends/1"): (200, dict(BACKENDS[0], state="removed")),
-            ("POST", "/config/reload"): (200, {"changes": ["backend 3 added"], "not_in_force": []}),
+            ("POST", "/config/reload"): (200, {"changes": ["backend 3 added"]}),
         }))
 
     def handle_error(self, request, client_address):

@@ -476,9 +476,10 @@ class Running(Case):
         said = ""
         while "ready" not in said:
             self.assertTrue(select.select([self.loomd.stderr], [], [], 30)[0], said)
-            line = self.loomd.stderr.readline()
-            self.assertTrue(line, said)
-            said += line
+            # Not readline(): what it reads ahead is nothing select() knows of.
+            text = os.read(self.loomd.stderr.fileno(), 4096).decode()
+            self.assertTrue(text, said)
+            said += text
 
     def stop(self):
         self.loomd.send_signal(signal.SIGINT)

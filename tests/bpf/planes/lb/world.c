@@ -565,112 +565,6 @@ void world_reset(void)
 	world_events(NULL);
 }
 
-/* Big enough for either family's entry; both begin with the flow. */
-union entry {
-	struct lb_flow flow;
-	struct lb_conn4 conn4;
-	struct lb_conn6 conn6;
-};
-
-static int conns_of(const struct packet *p, struct lb_key6 *key)
-{
-	struct lb_key4 narrow = { .sport = htons(p->sport), .dport = htons(p->dport) };
-
-	*key = (struct lb_key6){ .sport = narrow.sport, .dport = narrow.dport, .proto = p->proto };
-	packet_address(p->from, key->saddr);
-	packet_address(p->to, key->daddr);
-	if (packet_is_v6(p))
-		return bpf_map__fd(world.bpf->maps.lb_conns6);
-	narrow.saddr = key->saddr[3];
-	narrow.daddr = key->daddr[3];
-	narrow.proto = p->proto;
-	memcpy(key, &narrow, sizeof(narrow));
-	return bpf_map__fd(world.bpf->maps.lb_conns4);
-}
-
-bool flow_read(const struct packet *p, struct lb_flow *ret)
-{
-	union entry entry;
-	struct lb_key6 key;
-	int fd = conns_of(p, &key);
-
-	if (bpf_map_lookup_elem(fd, &key, &entry))
-		return false;
-	*ret = entry.flow;
-	return true;
-}
-
-void flow_write(const struct packet *p, const struct lb_flow *flow)
-{
-	union entry entry;
-	struct lb_key6 key;
-	int fd = conns_of(p, &key);
-
-	must(bpf_map_lookup_elem(fd, &key, &entry) == 0);
-	entry.flow = *flow;
-	must(bpf_map_update_elem(fd, &key, &entry, BPF_EXIST) == 0);
-}
-
-bool flow_remove(const struct packet *p)
-{
-	struct lb_key6 key;
-	int fd = conns_of(p, &key);
-
-	return bpf_map_delete_elem(fd, &key) == 0;
-}
-
-void flow_age(const struct packet *p, uint32_t ticks)
-{
-	struct lb_flow flow;
-
-	must(flow_read(p, &flow));
-	flow.seen -= ticks;
-	flow.touched -= ticks;
-	flow_write(p, &flow);
-}
-
-/* Calls visit with each entry of fd, which it may change. */
-static uint32_t each_entry(int fd, void (*visit)(union entry *, const void *), const void *arg)
-{
-	union entry entry;
-	uint32_t count = 0;
-	uint8_t key[64];
-	int r;
-
-	for (r = bpf_map_get_next_key(fd, NULL, key); r == 0;
-	     r = bpf_map_get_next_key(fd, key, key)) {
-		count++;
-		if (!visit)
-			continue;
-		must(bpf_map_lookup_elem(fd, key, &entry) == 0);
-		visit(&entry, arg);
-		must(bpf_map_update_elem(fd, key, &entry, BPF_EXIST) == 0);
-	}
-	return count;
-}
-
-uint32_t flow_count(void)
-{
-	return each_entry(bpf_map__fd(world.bpf->maps.lb_conns4), NULL, NULL) +
-	       each_entry(bpf_map__fd(world.bpf->maps.lb_conns6), NULL, NULL);
-}
-
-static void set_entry(union entry *entry, const void *arg)
-{
-	const struct lb_flow *like = arg;
-
-	entry->flow.state = like->state;
-	entry->flow.flags |= like->flags;
-}
-
-void flow_set_all(enum lb_state state, uint8_t flags)
-{
-	const struct lb_flow like = { .state = (uint8_t)state, .flags = flags };
-
-	each_entry(bpf_map__fd(world.bpf->maps.lb_conns4), set_entry, &like);
-	each_entry(bpf_map__fd(world.bpf->maps.lb_conns6), set_entry, &like);
-}
-
 void world_run_fast(uint32_t ifindex, const void *frame, size_t length, struct outcome *ret)
 {
 	struct xdp_md ctx = { .ingress_ifindex = ifindex, .data_end = (uint32_t)length };
@@ -687,32 +581,42 @@ void world_run_fast(uint32_t ifindex, const void *frame, size_t length, struct o
 		check_trace(ifindex, frame, length, ret);
 }
 
+/* Every row of a per-CPU array in one call: expectations look at all of them for each packet. */
+static void read_rows(const struct bpf_map *map, void *values, uint32_t count)
+{
+	uint32_t keys[128];
+	uint32_t next;
+	uint32_t read = count;
+
+	must(count <= sizeof(keys) / sizeof(*keys));
+
+	bpf_map_lookup_batch(bpf_map__fd(map), NULL, &next, keys, values, &read, NULL);
+	must(read == count);
+	for (uint32_t row = 0; row < count; row++)
+		must(keys[row] == row);
+}
+
 void world_counters(struct outcome *ret, int64_t sign)
 {
-	static struct lb_backend_count backend[MAX_CPUS];
-	static struct lb_count count[MAX_CPUS];
+	static struct lb_backend_count backends[ROWS * MAX_CPUS];
+	static struct lb_count counts[LB_COUNTER_COUNT * MAX_CPUS];
 	int cpus = libbpf_num_possible_cpus();
 
 	must(cpus <= MAX_CPUS);
-	for (uint32_t row = 0; row < LB_COUNTER_COUNT; row++) {
-		must(!bpf_map_lookup_elem(bpf_map__fd(world.bpf->maps.lb_counters), &row, count));
-		for (int cpu = 0; cpu < cpus; cpu++) {
-			ret->packets[row] += sign * (int64_t)count[cpu].packets;
-			ret->bytes[row] += sign * (int64_t)count[cpu].bytes;
-		}
+	read_rows(world.bpf->maps.lb_counters, counts, LB_COUNTER_COUNT);
+	read_rows(world.bpf->maps.lb_backend_counts, backends, ROWS);
+	for (int i = 0; i < LB_COUNTER_COUNT * cpus; i++) {
+		ret->packets[i / cpus] += sign * (int64_t)counts[i].packets;
+		ret->bytes[i / cpus] += sign * (int64_t)counts[i].bytes;
 	}
-	for (uint32_t row = 0; row < ROWS; row++) {
-		struct lb_backend_count *sum = &ret->backends[row];
+	for (int i = 0; i < (int)ROWS * cpus; i++) {
+		struct lb_backend_count *sum = &ret->backends[i / cpus];
 
-		must(!bpf_map_lookup_elem(bpf_map__fd(world.bpf->maps.lb_backend_counts), &row,
-					  backend));
-		for (int cpu = 0; cpu < cpus; cpu++) {
-			sum->to_packets += (uint64_t)sign * backend[cpu].to_packets;
-			sum->to_bytes += (uint64_t)sign * backend[cpu].to_bytes;
-			sum->from_packets += (uint64_t)sign * backend[cpu].from_packets;
-			sum->from_bytes += (uint64_t)sign * backend[cpu].from_bytes;
-			sum->connections += (uint64_t)sign * backend[cpu].connections;
-		}
+		sum->to_packets += (uint64_t)sign * backends[i].to_packets;
+		sum->to_bytes += (uint64_t)sign * backends[i].to_bytes;
+		sum->from_packets += (uint64_t)sign * backends[i].from_packets;
+		sum->from_bytes += (uint64_t)sign * backends[i].from_bytes;
+		sum->connections += (uint64_t)sign * backends[i].connections;
 	}
 }
 
