@@ -161,3 +161,25 @@ def http_report(rows, targets):
     if ours:
         gain = theirs["balancer_us_per_connection"]["median"] / max(0.1, ours["balancer_us_per_connection"]["median"])
         targets.at_least("short connections per balancer CPU second, against HAProxy", gain, 5, "×")
+
+
+def scale_report(result, targets):
+    rows = [("start", f"{result['start_s']:.2f} s"), ("restart, taking over", f"{result['restart_s']:.2f} s"),
+            ("all 1,000 tables edited in place (reload)", f"{result['edit_all_s']:.2f} s"),
+            ("all 1,000 tables swapped (reload)", f"{result['swap_all_s']:.2f} s"),
+            ("memory of the process", f"{result['memory']['process'] / 2**20:.0f} MB"),
+            ("memory of the maps", f"{result['memory']['maps'] / 2**20:.0f} MB"),
+            *((f"GET {path}", f"{seconds * 1e3:.0f} ms") for path, seconds in result["get"].items()),
+            ("new connections to a removed backend", f"{result['removal']['after']} (before: {result['removal']['before']})"),
+            ("requests that failed meanwhile", f"{result['removal']['failed']} of {result['removal']['requests']}")]
+    table("1,000 services of 10 backends", ("", "measured"), rows)
+    lines = []
+    for kind, change in result["changes"].items():
+        ms = sorted(1e3 * seconds for seconds in change["seconds"])
+        lines.append((kind, spread(summary(ms), 1), f"{ms[-1 - len(ms) // 100]:.1f}", f"{1e3 * len(ms) / sum(ms):.0f}",
+                      f"{change['beside_p99'] * 1e3:.1f}", f"{change['beside_max'] * 1e3:.1f}"))
+        targets.at_most(f"scale: {kind} of one backend", summary(ms)["median"], 30 if kind == "DELETE" else 10, "ms")
+    table("One change of a backend, ms", ("", "median", "p99", "a second", "others wait, p99", "at most"), lines)
+    targets.at_most("scale: start", result["start_s"], 4, "s")
+    for path in ("/ebpf/backends", "/metrics"):
+        targets.at_most(f"scale: GET {path}", result["get"][path] * 1e3, 200, "ms")

@@ -28,6 +28,10 @@ struct slow_path {
 	struct lb_conn6 conn;  /* ... and what it becomes */
 	struct lb_conn4 conn4; /* conn, narrowed */
 	__u32 mtu;	       /* FLOW_TOO_BIG: what would fit */
+	/* Of a packet that may answer a SYN cookie: */
+	__u32 cookie;	  /* enum cookie */
+	__u32 cookie_seq; /* host order */
+	__u32 client_seq; /* of the client's SYN */
 	/* Of a new flow: */
 	struct lb_service service;
 	struct lb_backend backend;
@@ -42,6 +46,12 @@ struct {
 	__type(value, struct slow_path);
 } lb_slow_path SEC(".maps");
 
+enum cookie {
+	COOKIE_NONE,  /* none was sent of late */
+	COOKIE_WRONG, /* cookies are out, but this is none */
+	COOKIE_RIGHT,
+};
+
 /* Internal verdicts, beside XDP's. */
 enum flow_verdict {
 	FLOW_GO = 100, /* forward by the entry */
@@ -53,6 +63,8 @@ enum flow_verdict {
 	FLOW_FORGET,   /* the same, unrecorded */
 	FLOW_EXCESS,   /* its new flow exceeds a limit */
 	FLOW_COOKIE,   /* answer it with a SYN cookie */
+	FLOW_PROXY,    /* a cookie opened it, and the backend's handshake is not complete */
+	FLOW_SYN,      /* make it the SYN that the backend gets */
 	FLOW_CUT,      /* its backend was cut off: reset the client */
 	FLOW_TOO_BIG,  /* slow_path()->mtu is exceeded: tell the sender */
 };

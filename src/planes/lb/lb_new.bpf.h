@@ -649,6 +649,41 @@ static __always_inline bool find_service(struct slow_path *nf)
 	return true;
 }
 
+/* The flow of the packet in slow_path()->p, which has an entry, is in use. */
+static __always_inline int keep_client(const bool ipv6)
+{
+	struct slow_path *slow = slow_path();
+	const struct lb_backend *backend;
+	struct lb_flow *flow;
+	struct lb_key6 key;
+	__u32 row;
+
+	if (!slow)
+		return 0;
+	key_of_packet(&key, &slow->p);
+	flow = conns_find(ipv6, &key);
+	if (!flow)
+		return 0;
+	row = flow->backend;
+	backend = bpf_map_lookup_elem(&lb_backends, &row);
+	if (flow->flags & LB_FLOW_REPLY && backend)
+		renew_affinity(ipv6, &slow->p, flow, backend->service);
+	/* Not by the backend's row: that names one of two tables where IPv6 carries IPv4. */
+	else if (find_service(slow))
+		renew_affinity(ipv6, &slow->p, flow, slow->service.table);
+	return 0;
+}
+
+__noinline int lb_keep_client4(struct xdp_md *ctx)
+{
+	return ctx ? keep_client(false) : 0;
+}
+
+__noinline int lb_keep_client6(struct xdp_md *ctx)
+{
+	return ctx ? keep_client(true) : 0;
+}
+
 /* Is the packet one of a connection that the local stack has? */
 static __always_inline bool stack_has(struct xdp_md *ctx, const bool ipv6, struct slow_path *nf)
 {
@@ -712,6 +747,17 @@ static __always_inline int exceed(struct xdp_md *ctx, const bool ipv6)
 	return tcp ? pass(ctx, LB_LIMITED_PASS) : drop(ctx, LB_LIMITED);
 }
 
+/* The client's handshake was with us: the backend's begins, and the halves keep the numbers. */
+static __always_inline void open_by_cookie(struct slow_path *nf)
+{
+	struct lb_flow *flow = &nf->conn.flow;
+
+	flow->state = LB_STATE_SYN_SENT;
+	flow->flags = LB_FLOW_REPLY | LB_FLOW_PROXIED;
+	flow->touched = nf->client_seq;
+	nf->conn.seq_delta = nf->cookie_seq;
+}
+
 /* The flow gets its two entries.  Returns FLOW_READY; FLOW_GO: user space does not know the way; or
  * a verdict. */
 static __always_inline int new_nat(struct xdp_md *ctx, const bool ipv6)
@@ -725,10 +771,14 @@ static __always_inline int new_nat(struct xdp_md *ctx, const bool ipv6)
 	if (!keeps_client(nf) && !nf->backend.source_count)
 		return drop(ctx, LB_NO_ROUTE);
 	prepare_reply(ctx, nf);
+	if (lb_const_cookies && nf->cookie == COOKIE_RIGHT)
+		open_by_cookie(nf);
 	middle = nf->p.proto == IPPROTO_TCP && !(nf->p.tcp_flags & TCP_SYN);
 	if (!middle || !find_lost_half(ipv6)) {
 		if (middle && nf->p.tcp_flags & TCP_RST)
 			return pass(ctx, LB_NO_FLOW);
+		if (lb_const_cookies && nf->cookie == COOKIE_WRONG)
+			return drop(ctx, LB_COOKIE_BAD);
 		claim = allocate_source(ctx, ipv6);
 		if (claim == TAKEN)
 			return drop(ctx, LB_NO_PORT);
@@ -736,7 +786,9 @@ static __always_inline int new_nat(struct xdp_md *ctx, const bool ipv6)
 			return full(ctx, nf);
 		if (claim == CLAIMED)
 			count_connection(nf->row);
-		if (middle)
+		if (lb_const_cookies && nf->cookie == COOKIE_RIGHT)
+			count_event(LB_COOKIE_OPEN);
+		else if (middle)
 			count_event(LB_PICKED_UP);
 	}
 	if (put_forward(ipv6, nf))
