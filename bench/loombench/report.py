@@ -117,6 +117,20 @@ def pps_report(rows, targets):
           ("", "flows", "Mpps", "× nftables", "lost"), lines)
 
 
+def scale_report(rows):
+    lines = []
+    for row in rows:
+        one, two = ([r["mpps"] for r in row[cpus]] for cpus in ("one", "two"))
+        row["ratio"] = ratio(two, one)
+        by_cpu = [sum(r["received_by_cpu"][cpu] for r in row["two"]) for cpu in (0, 1)]
+        lines.append((row["label"], spread(summary(one), 2), spread(summary(two), 2), spread(row["ratio"], 2),
+                      f"{100 * by_cpu[1] / max(1, sum(by_cpu)):.0f}%"))
+    if lines:
+        table(f"Scaling: million packets per second of {rows[0]['flows']:,} flows on one CPU and on two, each with a queue of its\n"
+              "own, per second of their time (quartiles); how much of it the second one received",
+              ("", "one CPU", "two CPUs", "two / one", "second's"), lines)
+
+
 def balancer_us(rows, kind, count):
     """CPU microseconds per connection or request above the same run without a balancer, by site, round by round."""
     base = {row["prepared"]: row for row in rows if row["site"].startswith("direct")}

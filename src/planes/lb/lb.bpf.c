@@ -100,8 +100,7 @@ static __always_inline int check_flow(struct xdp_md *ctx, const bool ipv6)
 	}
 	if (slow->p.now - flow->touched >= lb_const_touch_ticks) {
 		flow_touch(ctx, ipv6, slow, flow);
-		if (lb_const_affinity)
-			ipv6 ? lb_keep_client6(ctx) : lb_keep_client4(ctx);
+		slow->touched = true;
 	}
 	if (slow->p.length > flow->mtu) {
 		slow->mtu = flow->mtu;
@@ -209,8 +208,12 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, struct pack
 	if (!slow)
 		return XDP_PASS;
 	slow->p = *p;
+	slow->touched = false;
 	if (!lb_const_stateless && found)
 		r = p->truncated ? drop(ctx, LB_MALFORMED) : check(ctx, ipv6, slow);
+	/* Not where it is noticed: with that one's frame the stack would be too small. */
+	if (lb_const_affinity && !lb_const_stateless && slow->touched)
+		ipv6 ? lb_keep_client6(ctx) : lb_keep_client4(ctx);
 	if (r == FLOW_CUT)
 		return ipv6 ? lb_reset_client6(ctx) : lb_reset_client4(ctx);
 	if (r == FLOW_NEW)

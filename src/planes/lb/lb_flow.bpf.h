@@ -29,6 +29,7 @@ struct slow_path {
 	struct lb_conn4 conn4; /* conn, narrowed */
 	__u32 mtu;	       /* FLOW_TOO_BIG: what would fit */
 	bool revised;	       /* the entry was compared with what the control plane has */
+	bool touched;	       /* the entry's use was noted */
 	/* Of a packet that may answer a SYN cookie: */
 	__u32 cookie;	  /* enum cookie */
 	__u32 cookie_seq; /* host order */
