@@ -51,7 +51,7 @@ KINDS = {"not_ours": "not ours", "established": "established", "established_note
          "new": "new flow"}
 
 GROUPS = {"nat4": "NAT", "nat4-noting": "NAT", "nat4-udp": "NAT", "nat6": "NAT", "nat6-udp": "NAT",
-          "destination4": "NAT of destination", "ipip4": "IPIP", "ipip4-udp": "IPIP", "ipip6": "IPIP",
+          "destination4": "NAT of destination", "ipip4": "IPIP", "ipip4-udp": "IPIP", "ipip4-lru-cpus": "IPIP, LRU per CPU", "ipip4-hash": "IPIP, plain hash", "ipip4-redirect": "IPIP, other interface", "ipip6": "IPIP",
           "ipip4in6": "IPIP, 4 in 6", "gue4": "GUE", "l2": "L2", "l2-udp": "L2", "stateless4": "IPIP, no table",
           "stateless6": "IPIP, no table", "stateless-l2": "L2, no table"}
 

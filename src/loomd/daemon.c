@@ -403,7 +403,12 @@ void daemon_close(struct daemon *daemon)
 {
 	if (!daemon)
 		return;
-	daemon_trace_end(daemon, "shutdown");
+	if (daemon->trace.stream) {
+		daemon_trace_end(daemon, "shutdown");
+		/* The last line, the last chunk, and the connection's end: a step each. */
+		for (int i = 0; i < 4; i++)
+			admin_run(daemon->admin);
+	}
 	admin_close(daemon->admin);
 	health_close(daemon->health);
 	loop_free(daemon->loop);

@@ -2,10 +2,13 @@
  * balancer"). */
 #include "lb_flow.bpf.h"
 #include "lb_hop.bpf.h"
+#include "lb_cookie.bpf.h"
 #include "lb_icmp.bpf.h"
+#include "lb_mss.bpf.h"
 #include "lb_new.bpf.h"
 #include "lb_reset.bpf.h"
 #include "lb_spread.bpf.h"
+#include "lb_stateless.bpf.h"
 #include "lb_trace.bpf.h"
 
 /* Lets the packet's entry notice what the control plane changed: is its backend still there, and
@@ -63,16 +66,18 @@ static __always_inline int check_flow(struct xdp_md *ctx, const bool ipv6)
 		if (r != FLOW_GO)
 			return r;
 	}
+	if (lb_const_cookies && flow->flags & LB_FLOW_PROXIED &&
+	    (flow->state == LB_STATE_SYN_SENT || flow->state == LB_STATE_SYN_RECV))
+		return FLOW_PROXY;
 	if (slow->p.proto == IPPROTO_TCP) {
 		r = flow_transition(ipv6, &slow->p, flow);
 		if (r != FLOW_GO)
 			return r;
 	}
 	if (slow->p.now - flow->touched >= lb_const_touch_ticks) {
-		if (lb_const_affinity && slow->p.proto == IPPROTO_UDP &&
-		    !(flow->flags & LB_FLOW_REPLY))
-			renew_affinity(&slow->p, flow);
 		flow_touch(ctx, ipv6, slow, flow);
+		if (lb_const_affinity)
+			ipv6 ? lb_keep_client6(ctx) : lb_keep_client4(ctx);
 	}
 	if (slow->p.length > flow->mtu) {
 		slow->mtu = flow->mtu;
@@ -115,9 +120,11 @@ static __always_inline int begin(struct xdp_md *ctx, bool ipv6, struct slow_path
 	struct lb_flow *flow = ipv6 ? &slow->conn.flow : &slow->conn4.flow;
 	int r = ipv6 ? lb_new_flow6(ctx) : lb_new_flow4(ctx);
 
-	if (any_nat() && r == FLOW_NAT)
+	if (any_nat() && r == FLOW_NAT) {
+		if (lb_const_cookies)
+			ipv6 ? lb_check_cookie6(ctx) : lb_check_cookie4(ctx);
 		r = ipv6 ? lb_new_nat6(ctx) : lb_new_nat4(ctx);
-	else if ((any_tunnel() || lb_const_l2) && (r == FLOW_DIRECT || r == FLOW_FORGET))
+	} else if ((any_tunnel() || lb_const_l2) && (r == FLOW_DIRECT || r == FLOW_FORGET))
 		r = ipv6 ? lb_new_direct6(ctx, r == FLOW_DIRECT)
 			 : lb_new_direct4(ctx, r == FLOW_DIRECT);
 	if (r == FLOW_STRANGER) {
@@ -136,10 +143,26 @@ static __always_inline int begin(struct xdp_md *ctx, bool ipv6, struct slow_path
 	return r;
 }
 
+/* Of connections that cookies open: the packet may have to become another one.  Returns what r says
+ * of it. */
+static __always_inline int proxy_handshake(struct xdp_md *ctx, bool ipv6, struct slow_path *slow,
+					   int r)
+{
+	bool opened = slow->cookie == COOKIE_RIGHT && (r == FLOW_READY || r == FLOW_GO);
+
+	slow->cookie = COOKIE_NONE;
+	if (r == FLOW_PROXY)
+		r = ipv6 ? lb_proxy6(ctx) : lb_proxy4(ctx);
+	if (r != FLOW_SYN && !opened)
+		return r;
+	if (!(ipv6 ? lb_make_syn6(ctx, slow->client_seq) : lb_make_syn4(ctx, slow->client_seq)))
+		return drop(ctx, LB_TX_ERROR);
+	return opened ? r : FLOW_GO;
+}
+
 /* An entry was found, and the packet may change it, or there is none and it may begin a flow.
  * Returns FLOW_GO, FLOW_READY or a verdict. */
-static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, const struct packet *p,
-				      bool found)
+static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, struct packet *p, bool found)
 {
 	struct slow_path *slow = slow_path();
 	int r = FLOW_NEW;
@@ -155,10 +178,14 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, const struc
 		return ipv6 ? lb_reset_client6(ctx) : lb_reset_client4(ctx);
 	if (r == FLOW_NEW)
 		r = begin(ctx, ipv6, slow);
+	if (lb_const_cookies) {
+		r = proxy_handshake(ctx, ipv6, slow, r);
+		p->l4 = slow->p.l4; /* what was rewritten has no options */
+	}
 	if (r == FLOW_TOO_BIG)
 		return ipv6 ? lb_too_big6(ctx) : lb_too_big4(ctx);
-	if (r == FLOW_COOKIE)
-		return pass(ctx, LB_LIMITED_PASS);
+	if (lb_const_cookies && r == FLOW_COOKIE)
+		return ipv6 ? lb_send_cookie6(ctx) : lb_send_cookie4(ctx);
 	return r;
 }
 
@@ -233,6 +260,8 @@ static __always_inline int forward_ipv4(struct xdp_md *ctx, const struct packet 
 	if (p->fragment != FRAGMENT_LATER &&
 	    !rewrite_transport(l4, end, p->proto, &conn->flow, conn->l4_delta))
 		return drop(ctx, LB_MALFORMED);
+	if (lb_const_cookies && conn->flow.flags & LB_FLOW_PROXIED)
+		shift_numbers(ctx, p, &conn->flow, conn->seq_delta);
 	ip->ttl--;
 	ip->saddr = conn->saddr;
 	ip->daddr = conn->daddr;
@@ -259,6 +288,8 @@ static __always_inline int forward_ipv6(struct xdp_md *ctx, const struct packet 
 	if (p->fragment != FRAGMENT_LATER &&
 	    !rewrite_transport(l4, end, p->proto, &conn->flow, conn->l4_delta))
 		return drop(ctx, LB_MALFORMED);
+	if (lb_const_cookies && conn->flow.flags & LB_FLOW_PROXIED)
+		shift_numbers(ctx, p, &conn->flow, conn->seq_delta);
 	ip->hop_limit--;
 	__builtin_memcpy(&ip->saddr, conn->saddr, sizeof(conn->saddr));
 	__builtin_memcpy(&ip->daddr, conn->daddr, sizeof(conn->daddr));
@@ -330,8 +361,11 @@ static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
 	key.sport = p->sport;
 	key.dport = p->dport;
 	key.proto = p->proto;
-	conn = lb_const_stateless ? NULL : bpf_map_lookup_elem(&lb_conns4, &key);
-	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {
+	if (lb_const_stateless)
+		conn = stateless(false, p) ? written4() : NULL;
+	else
+		conn = bpf_map_lookup_elem(&lb_conns4, &key);
+	if (!conn || (!lb_const_stateless && (p->truncated || !flow_is_plain(p, &conn->flow)))) {
 		addr_map_v4(p->saddr);
 		addr_map_v4(p->daddr);
 		r = slow_start(ctx, false, p, conn);
@@ -340,6 +374,8 @@ static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
 							     : NULL;
 		if (!conn)
 			return r < FLOW_GO ? r : drop(ctx, LB_MAP_FULL);
+		if (lb_const_mss_max)
+			clamp_syn(ctx, false, p, &conn->flow);
 	}
 	return forward_ipv4(ctx, p, conn);
 }
@@ -362,8 +398,11 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 		return pass(ctx, LB_NOT_OURS);
 	}
 	p->now = clock_ticks();
-	conn = lb_const_stateless ? NULL : bpf_map_lookup_elem(&lb_conns6, packet_key(p));
-	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {
+	if (lb_const_stateless)
+		conn = stateless(true, p) ? written6() : NULL;
+	else
+		conn = bpf_map_lookup_elem(&lb_conns6, packet_key(p));
+	if (!conn || (!lb_const_stateless && (p->truncated || !flow_is_plain(p, &conn->flow)))) {
 		r = slow_start(ctx, true, p, conn);
 		conn = r == FLOW_READY ? written6()
 		       : !lb_const_stateless && r == FLOW_GO
@@ -371,6 +410,8 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 			       : NULL;
 		if (!conn)
 			return r < FLOW_GO ? r : drop(ctx, LB_MAP_FULL);
+		if (lb_const_mss_max)
+			clamp_syn(ctx, true, p, &conn->flow);
 	}
 	return forward_ipv6(ctx, p, conn);
 }

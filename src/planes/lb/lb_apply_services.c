@@ -52,7 +52,9 @@ static uint8_t flags_of(const struct lb *lb, const struct service *service, uint
 		flags |= LB_SERVICE_DENY;
 	if (service->local)
 		flags |= LB_SERVICE_PASS;
-	if (config->hybrid || service->local)
+	/* Also of before a reload, of before the service, or of beyond a limit.  Without entries
+	 * every packet would ask. */
+	if (proto == IPPROTO_TCP && (!config->stateless || config->hybrid || service->local))
 		flags |= LB_SERVICE_SHARED;
 	if (service->quic.enabled && proto == IPPROTO_UDP)
 		flags |= LB_SERVICE_QUIC;

@@ -280,6 +280,20 @@ static void backend_put(struct service *service, uint32_t id, const char *addres
 	};
 }
 
+static int trace(void *ctx, const struct trace_request *request, struct stream **ret,
+		 struct err *err)
+{
+	struct daemon *daemon = ctx;
+
+	if (daemon->fail)
+		return err_set(err, daemon->fail, "cannot trace: as the test wants");
+	daemon->trace = *request;
+	daemon->traces++;
+	*ret = daemon->stream = stream_new();
+	must(*ret);
+	return 0;
+}
+
 void daemon_init(struct daemon *daemon)
 {
 	static uint16_t http[] = { 80 };
@@ -304,6 +318,7 @@ void daemon_init(struct daemon *daemon)
 		connections,
 		health,
 		totals,
+		trace,
 	};
 	daemon->ready = true;
 	daemon->config.instance = instance;

@@ -145,14 +145,16 @@ static void age_affinity(uint32_t ticks)
 {
 	int fd = bpf_map__fd(world.bpf->maps.lb_affinity);
 	struct lb_affinity affinity;
-	struct lb_affinity_key key;
-	int r;
+	struct lb_affinity_key keys[4];
+	int count = 0;
 
-	for (r = bpf_map_get_next_key(fd, NULL, &key); r == 0;
-	     r = bpf_map_get_next_key(fd, &key, &key)) {
-		must(bpf_map_lookup_elem(fd, &key, &affinity) == 0);
+	while (count < 4 &&
+	       bpf_map_get_next_key(fd, count ? &keys[count - 1] : NULL, &keys[count]) == 0)
+		count++;
+	while (count-- > 0) {
+		must(bpf_map_lookup_elem(fd, &keys[count], &affinity) == 0);
 		affinity.seen -= ticks;
-		must(bpf_map_update_elem(fd, &key, &affinity, BPF_EXIST) == 0);
+		must(bpf_map_update_elem(fd, &keys[count], &affinity, BPF_EXIST) == 0);
 	}
 }
 
