@@ -138,7 +138,6 @@ def measure(lab, tools, quick, say):
     result["distinct"] = len({client for client, *_ in rows})
     result["overflow"] = overflow(path, cpu, say)
     result["sweep_full_s"] = path.next_sweep()
-    result["metrics"] = {name: value for name, value in path.metrics().items()
-                         if "evict" in name or "connections" in name or "map" in name or "repairs" in name}
+    result["metrics"] = {name: value for name, value in path.metrics().items() if value and "backend=" not in name}
     result["page_median_s"] = statistics.median(took)
     return result
