@@ -183,3 +183,19 @@ def scale_report(result, targets):
     targets.at_most("scale: start", result["start_s"], 4, "s")
     for path in ("/ebpf/backends", "/metrics"):
         targets.at_most(f"scale: GET {path}", result["get"][path] * 1e3, 200, "ms")
+
+
+def million_report(result):
+    flood = result["overflow"]
+    table("1,048,576 connections, full NAT", ("", "measured"), [
+        ("listed by the API", f"{result['listed']:,} ({result['distinct']:,} different)"),
+        ("memory of one connection (two entries)", f"{2 * result['bytes'] / result['entries']:.0f} B"),
+        ("sweep of the empty table", f"{result['sweep_empty_s'] * 1e3:.0f} ms"),
+        ("sweep", f"{result['sweep_s'] * 1e3:.0f} ms"),
+        ("Mpps, swept without pause", spread(summary(result["mpps"]["swept"]), 2)),
+        ("Mpps, the daemon stopped", spread(summary(result["mpps"]["stopped"]), 2)),
+        ("ratio", spread(ratio(result["mpps"]["swept"], result["mpps"]["stopped"]), 3)),
+        ("all pages of 1,000", f"{sum(result['pages']):.1f} s in {len(result['pages'])} pages"),
+        ("one page", f"{spread(summary(result['pages']), 1, 1e3)} ms"),
+        ("then so many new ones", f"{flood['new']:,}"),
+        ("lost of those that went on sending", f"{flood['lost']} of {flood['keepers']}")])
