@@ -1,4 +1,5 @@
 /* The schema of ebpf, but for ebpf.xdp. */
+#include "abi/lb_abi.h"
 #include "config.h"
 #include "schema_tables.h"
 
@@ -46,6 +47,9 @@ static const struct key tcp_timeout_keys[] = {
 };
 
 #define CONNECTIONS_MAX 100000000
+#define STATS_MIN	64
+
+_Static_assert(LB_COUNTER_COUNT <= STATS_MIN, "raise it, and maps.stats's help");
 
 static const struct key conntrack_keys[] = {
 	{ .name = "enabled",
@@ -117,16 +121,16 @@ static const struct key connections_map_keys[] = {
 static const struct key stats_map_keys[] = {
 	{ .name = "max_entries",
 	  .type = KEY_NUMBER,
-	  .min = 64,
+	  .min = STATS_MIN,
 	  .max = ENTRIES_MAX,
 	  .unit = "counters",
 	  .fallback = "256",
-	  .help = "How many counters there may be; the program needs fewer than 64." },
+	  .help = "How many counters there may be; the program has fewer than 64." },
 	{ .name = "type",
 	  .type = KEY_ENUM,
 	  .choices = stats_map_types,
 	  .fallback = "percpu_array",
-	  .help = "How the map is organised." },
+	  .help = "The program counts per CPU, in an array." },
 	{ 0 },
 };
 

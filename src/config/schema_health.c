@@ -25,7 +25,8 @@ static const struct choice query_types[] = {
 	  .min = 1,                                                                                \
 	  .max = 63,                                                                               \
 	  .otherwise = upstream_otherwise,                                                         \
-	  .help = "The upstream whose check decides." },                                           \
+	  .help = "The upstream whose check decides.  Where the document has no "                  \
+		  "upstreams at all, a name stands for tcp checks of the backends." },             \
 		{ .name = "on_unhealthy",                                                          \
 		  .type = KEY_ENUM,                                                                \
 		  .choices = unhealthies,                                                          \
@@ -69,6 +70,11 @@ const struct key schema_health_integration_keys[] = {
 };
 
 const struct key schema_service_health_keys[] = {
+	{ .name = "enabled",
+	  .type = KEY_BOOL,
+	  .fallback = "true",
+	  .help = "With false the service's backends are not checked, whatever "
+		  "ebpf.health_integration says." },
 	HEALTH_POLICY("ebpf.health_integration", NULL, NULL, NULL, NULL, "ebpf.health_integration"),
 	{ 0 },
 };
@@ -150,13 +156,14 @@ static const struct key check_keys[] = {
 	  .min = 1,
 	  .max = 1024,
 	  .otherwise = "nothing",
-	  .help = "tcp, udp: what to send." },
+	  .help = "tcp, udp: what to send.  \\r, \\n, \\t and \\xHH stand for bytes, \\\\ for a "
+		  "backslash." },
 	{ .name = "expect",
 	  .type = KEY_TEXT,
 	  .min = 1,
 	  .max = 1024,
 	  .otherwise = "anything",
-	  .help = "tcp, udp, http, https: what the answer must contain." },
+	  .help = "tcp, udp, http, https: what the answer must contain; escapes as in send." },
 	{ .name = "query",
 	  .type = KEY_TEXT,
 	  .min = 1,
@@ -173,7 +180,7 @@ static const struct key check_keys[] = {
 	  .choices = ways,
 	  .fallback = "direct",
 	  .help = "Does a check go to the backend's address, or wrapped for the service's as its "
-		  "packets are (DSR)?" },
+		  "packets are?  Services that are not DSR by ipip or gue are checked directly." },
 	{ 0 },
 };
 

@@ -82,8 +82,9 @@ const struct key schema_backend_element = { .name = "backend",
 const struct key schema_affinity_keys[] = {
 	{ .name = "enabled",
 	  .type = KEY_BOOL,
-	  .fallback = "false",
-	  .help = "Does a client stay with its backend?" },
+	  .fallback = "true",
+	  .help = "With false a client's connections may go to different backends, as without the "
+		  "mapping." },
 	{ .name = "timeout",
 	  .type = KEY_DURATION,
 	  .min = SEC,
@@ -96,8 +97,9 @@ const struct key schema_affinity_keys[] = {
 const struct key schema_udp_affinity_keys[] = {
 	{ .name = "enabled",
 	  .type = KEY_BOOL,
-	  .fallback = "false",
-	  .help = "Does a client stay with its backend?" },
+	  .fallback = "true",
+	  .help = "With false a client's connections may go to different backends, as without the "
+		  "mapping." },
 	{ .name = "timeout",
 	  .type = KEY_DURATION,
 	  .min = SEC,
@@ -138,7 +140,7 @@ static const struct key quic_keys[] = {
 	{ .name = "server_id_offset",
 	  .type = KEY_NUMBER,
 	  .min = 0,
-	  .max = 16,
+	  .max = 19,
 	  .unit = "bytes",
 	  .fallback = "1",
 	  .help = "Where it begins in the connection id." },

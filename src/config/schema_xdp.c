@@ -17,6 +17,10 @@ static const struct choice conditions[] = {
 };
 static const struct choice actions[] = { { "load_balance", 0 }, { "pass", 1 }, { 0 } };
 
+static const struct choice clamps[] = {
+	{ "false", 0 }, { "off", 0 }, { "true", 1 }, { "auto", 1 }, { 0 },
+};
+
 static const struct key cpu_element = { .name = "CPU", .type = KEY_NUMBER, .max = 4095 };
 const struct key schema_interface_element = { .name = "interface", .type = KEY_INTERFACE };
 static const struct key condition_element = { .name = "condition",
@@ -253,17 +257,14 @@ const struct key schema_xdp_keys[] = {
 	  .help = "Size of the buffer in which the program reports events." },
 	{ .name = "icmp", .type = KEY_MAP, .keys = icmp_keys, .help = "ICMP." },
 	{ .name = "mss_clamp",
-	  .type = KEY_BOOL,
-	  .fallback = "false",
-	  .help = "Is the maximum segment size in SYNs lowered to what the way to the backend and "
-		  "back carries?" },
-	{ .name = "mss_max",
 	  .type = KEY_NUMBER,
 	  .min = 536,
 	  .max = 65495,
 	  .unit = "bytes",
-	  .otherwise = "what the MTUs allow",
-	  .help = "With mss_clamp: at most so much." },
+	  .choices = clamps,
+	  .fallback = "false",
+	  .help = "Is the maximum segment size in SYNs lowered to what the way to the backend and "
+		  "back carries (true, auto)?  A number limits it further." },
 	{ .name = "limits",
 	  .type = KEY_MAP,
 	  .keys = schema_limits_keys,
