@@ -58,7 +58,7 @@ struct key {
 	const char *unit;
 	const char *fallback;	      /* the default, as one would write it */
 	const char *otherwise;	      /* in words, what holds without the key */
-	const struct choice *choices; /* ends with {0} */
+	const struct choice *choices; /* ends with {0}; KEY_NUMBER: words that stand beside it */
 	const struct key *keys;	      /* KEY_MAP: ends with {0}; KEY_LIST: its element */
 	const char *help;
 };

@@ -84,6 +84,7 @@ static void assert_ebpf(const struct config_ebpf *ebpf)
 	assert_int_equal(ebpf->gue_port, 6081);
 	assert_false(ebpf->icmp_echo);
 	assert_int_equal(ebpf->icmp_rate, 50);
+	assert_true(ebpf->mss_clamp);
 	assert_int_equal(ebpf->mss_max, 1400);
 	assert_int_equal(ebpf->cpu_affinity_count, 2);
 	assert_int_equal(ebpf->program_count, 1);
@@ -92,7 +93,7 @@ static void assert_ebpf(const struct config_ebpf *ebpf)
 
 static void assert_check(const struct config_check *check)
 {
-	assert_int_equal(check->type, CONFIG_CHECK_HTTP);
+	assert_int_equal(check->type, CONFIG_CHECK_HTTPS);
 	assert_int_equal(check->interval_ns, 3 * NSEC_PER_SEC);
 	assert_int_equal(check->timeout_ns, 500 * NSEC_PER_MSEC);
 	assert_int_equal(check->jitter_permille, 200);
@@ -105,10 +106,8 @@ static void assert_check(const struct config_check *check)
 	assert_int_equal(check->status_first, 200);
 	assert_int_equal(check->status_last, 204);
 	assert_true(check->verify_tls && !check->through_tunnel);
-	assert_string_equal(check->send, "hello");
+	assert_null(check->send);
 	assert_string_equal(check->expect, "world");
-	assert_string_equal(check->query, "example.org");
-	assert_string_equal(check->query_type, "SOA");
 }
 
 static void test_every_key_reaches_the_configuration(void **state)
@@ -124,8 +123,17 @@ static void test_every_key_reaches_the_configuration(void **state)
 	assert_string_equal(config->admin.basic_user, "operator");
 	assert_string_equal(config->admin.basic_password, "sesame-open-up-18");
 	assert_ebpf(&config->ebpf);
-	assert_int_equal(config->upstream_count, 1);
+	assert_int_equal(config->upstream_count, 3);
 	assert_check(&config->upstreams[0].check);
+	assert_int_equal(config->upstreams[0].backend_count, 1);
+	assert_int_equal(config->upstreams[1].check.type, CONFIG_CHECK_UDP);
+	assert_string_equal(config->upstreams[1].check.send, "hello\r\n\x1b\\");
+	assert_string_equal(config->upstreams[1].check.expect, "\xff"
+							       "world");
+	assert_true(config->upstreams[1].check.through_tunnel);
+	assert_int_equal(config->upstreams[2].check.type, CONFIG_CHECK_DNS);
+	assert_string_equal(config->upstreams[2].check.query, "example.org");
+	assert_string_equal(config->upstreams[2].check.query_type, "SOA");
 	config_free(config);
 }
 
