@@ -4,6 +4,7 @@
 #include "lb_hop.bpf.h"
 #include "lb_cookie.bpf.h"
 #include "lb_icmp.bpf.h"
+#include "lb_mss.bpf.h"
 #include "lb_new.bpf.h"
 #include "lb_reset.bpf.h"
 #include "lb_spread.bpf.h"
@@ -185,6 +186,8 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, struct pack
 		return ipv6 ? lb_too_big6(ctx) : lb_too_big4(ctx);
 	if (lb_const_cookies && r == FLOW_COOKIE)
 		return ipv6 ? lb_send_cookie6(ctx) : lb_send_cookie4(ctx);
+	if (lb_const_mss_max && r >= FLOW_GO && slow->p.tcp_flags & TCP_SYN)
+		ipv6 ? lb_clamp_mss6(ctx, r == FLOW_READY) : lb_clamp_mss4(ctx, r == FLOW_READY);
 	return r;
 }
 

@@ -10,6 +10,7 @@
 #ifndef LB_COOKIE_BPF_H
 #define LB_COOKIE_BPF_H
 
+#include "lb_mss.bpf.h"
 #include "lb_new.bpf.h"
 #include "lb_segment.bpf.h"
 
@@ -26,6 +27,15 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } lb_cookies_sent SEC(".maps");
+
+/* What the other side may send: it comes in by the one way and goes out by the other. */
+static __always_inline __u16 cookie_mss(const bool ipv6, __u16 mtu_in, __u16 mtu_out)
+{
+	__u32 mss = ipv6 ? COOKIE_MSS6 : COOKIE_MSS4;
+	__u32 limit = mss_limit(ipv6, mtu_out && mtu_out < mtu_in ? mtu_out : mtu_in);
+
+	return limit < mss ? limit : mss;
+}
 
 /* Headers as the kernel's helpers want them: in one piece, wherever the frame's ends. */
 struct cookie_headers {
@@ -104,12 +114,12 @@ static __always_inline int send_cookie(struct xdp_md *ctx, const bool ipv6)
 	segment.ack = bpf_htonl(bpf_ntohl(headers->tcp[1]) + 1);
 	segment.flags = TCP_SYN | TCP_ACK;
 	segment.window = 0;
-	segment.mss = ipv6 ? COOKIE_MSS6 : COOKIE_MSS4;
 	hop_back(ctx, &slow->p, &slow->conn.flow);
+	segment.mss = cookie_mss(ipv6, slow->conn.flow.mtu, slow->backend.mtu);
 	if (!write_segment(ctx, ipv6, &slow->p, &segment, true))
 		return drop(ctx, LB_LIMITED);
 	sent = bpf_map_lookup_elem(&lb_cookies_sent, &slow->service.table);
-	if (sent)
+	if (sent && *sent != slow->p.now) /* every CPU reads it */
 		*sent = slow->p.now;
 	verdict = send_to_hop(ctx, &slow->conn.flow.hop, slow->conn.flow.tags, slow->p.tags);
 	if (verdict < 0)
@@ -120,12 +130,12 @@ static __always_inline int send_cookie(struct xdp_md *ctx, const bool ipv6)
 
 __noinline int lb_send_cookie4(struct xdp_md *ctx)
 {
-	return lb_const_cookies && lb_const_ipv4 ? send_cookie(ctx, false) : XDP_DROP;
+	return lb_const_cookies && any_nat() && lb_const_ipv4 ? send_cookie(ctx, false) : XDP_DROP;
 }
 
 __noinline int lb_send_cookie6(struct xdp_md *ctx)
 {
-	return lb_const_cookies && lb_const_ipv6 ? send_cookie(ctx, true) : XDP_DROP;
+	return lb_const_cookies && any_nat() && lb_const_ipv6 ? send_cookie(ctx, true) : XDP_DROP;
 }
 
 /* May this packet without an entry answer a cookie? */
@@ -163,11 +173,15 @@ static __always_inline int check_cookie(struct xdp_md *ctx, const bool ipv6)
 	if (copy_headers(ctx, ipv6, &slow->p, headers) < sizeof(struct tcphdr))
 		return 0;
 	if (!is_cookie(ipv6, headers)) {
-		/* The ACK was lost, and this probes our window of 0: one number back (RFC 9293 section
-		 * 3.8.6.1). */
+		/* The ACK was lost, and this probes our window of 0: one number back (RFC 9293
+		 * section 3.8.6.1). */
 		headers->tcp[1] = bpf_htonl(bpf_ntohl(headers->tcp[1]) + 1);
-		if (!is_cookie(ipv6, headers))
+		if (!is_cookie(ipv6, headers)) {
+			/* Without pressure there is time to take up the middle of a connection. */
+			if (!is_pressed(slow))
+				slow->cookie = COOKIE_NONE;
 			return 0;
+		}
 	}
 	slow->cookie = COOKIE_RIGHT;
 	slow->cookie_seq = bpf_ntohl(headers->tcp[2]) - 1;
@@ -177,12 +191,12 @@ static __always_inline int check_cookie(struct xdp_md *ctx, const bool ipv6)
 
 __noinline int lb_check_cookie4(struct xdp_md *ctx)
 {
-	return lb_const_cookies && lb_const_ipv4 ? check_cookie(ctx, false) : 0;
+	return lb_const_cookies && any_nat() && lb_const_ipv4 ? check_cookie(ctx, false) : 0;
 }
 
 __noinline int lb_check_cookie6(struct xdp_md *ctx)
 {
-	return lb_const_cookies && lb_const_ipv6 ? check_cookie(ctx, true) : 0;
+	return lb_const_cookies && any_nat() && lb_const_ipv6 ? check_cookie(ctx, true) : 0;
 }
 
 /* The client's packet becomes the SYN that it would have sent the backend. */
@@ -203,7 +217,7 @@ static __always_inline int make_syn(struct xdp_md *ctx, const bool ipv6, __u32 c
 	segment.ack = 0;
 	segment.flags = TCP_SYN;
 	segment.window = 65535;
-	segment.mss = ipv6 ? COOKIE_MSS6 : COOKIE_MSS4;
+	segment.mss = cookie_mss(ipv6, link_mtu(ctx), LB_MTU_ANY);
 	if (!write_segment(ctx, ipv6, p, &segment, true))
 		return 0;
 	p->l4 = p->l3 + (ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
@@ -212,12 +226,12 @@ static __always_inline int make_syn(struct xdp_md *ctx, const bool ipv6, __u32 c
 
 __noinline int lb_make_syn4(struct xdp_md *ctx, __u32 client_seq)
 {
-	return lb_const_cookies && lb_const_ipv4 ? make_syn(ctx, false, client_seq) : 0;
+	return lb_const_cookies && any_nat() && lb_const_ipv4 ? make_syn(ctx, false, client_seq) : 0;
 }
 
 __noinline int lb_make_syn6(struct xdp_md *ctx, __u32 client_seq)
 {
-	return lb_const_cookies && lb_const_ipv6 ? make_syn(ctx, true, client_seq) : 0;
+	return lb_const_cookies && any_nat() && lb_const_ipv6 ? make_syn(ctx, true, client_seq) : 0;
 }
 
 /* ---- the backend's part of the handshake ---- */
@@ -239,14 +253,14 @@ static __always_inline void set_halves(const bool ipv6, const struct packet *p,
 
 	key_of_partner(ipv6, &key, flow, p->proto);
 	partner = conns_find(ipv6, &key);
-	flow->state = state;
-	flow->touched = p->now;
 	set_seq_delta(ipv6, flow, delta);
+	flow->touched = p->now;
+	flow->state = state;
 	if (!partner)
 		return;
-	partner->state = state;
-	partner->touched = p->now;
 	set_seq_delta(ipv6, partner, delta);
+	partner->touched = p->now;
+	partner->state = state;
 }
 
 /* Word 3 of a TCP header has the flags: replaces them and the sequence number. */
@@ -273,7 +287,8 @@ static __always_inline bool rewrite_numbers(struct xdp_md *ctx, const struct pac
 
 /* The backend repeats its SYN-ACK: nobody but us has answered it. */
 static __always_inline int answer_backend(struct xdp_md *ctx, const bool ipv6,
-					  struct slow_path *slow, __u32 seq, __be32 ack)
+					  struct slow_path *slow, __u32 backend, __u32 seq,
+					  __be32 ack)
 {
 	__u64 length = frame_length(ctx);
 	struct segment segment;
@@ -292,7 +307,7 @@ static __always_inline int answer_backend(struct xdp_md *ctx, const bool ipv6,
 	verdict = send_to_hop(ctx, &slow->conn.flow.hop, slow->conn.flow.tags, slow->p.tags);
 	if (verdict < 0)
 		return drop(ctx, LB_TX_ERROR);
-	count_packet(LB_COOKIE_SENT, length);
+	count_forward(backend, true, length);
 	return verdict;
 }
 
@@ -321,8 +336,10 @@ static __always_inline int proxy_reply(struct xdp_md *ctx, const bool ipv6, stru
 			return drop(ctx, LB_COOKIE_WAIT);
 		set_halves(ipv6, &slow->p, flow, LB_STATE_SYN_RECV, cookie - seq);
 	} else if (flow->state == LB_STATE_SYN_RECV && flags & TCP_SYN) {
-		return answer_backend(ctx, ipv6, slow, seq, ack);
+		return answer_backend(ctx, ipv6, slow, flow->backend, seq, ack);
 	}
+	if (flags & TCP_RST)
+		set_halves(ipv6, &slow->p, flow, LB_STATE_CLOSED, cookie);
 	if (!(flags & TCP_SYN))
 		return FLOW_GO;
 	return rewrite_numbers(ctx, &slow->p, seq + 1, TCP_ACK) ? FLOW_GO : XDP_DROP;
@@ -344,7 +361,8 @@ static __always_inline int proxy_client(struct xdp_md *ctx, const bool ipv6, str
 	}
 	if (slow->p.tcp_flags & TCP_ACK)
 		set_halves(ipv6, &slow->p, flow, LB_STATE_ESTABLISHED, seq_delta_of(ipv6, flow));
-	return FLOW_GO;
+	/* All that the client has to say may be in its first packet. */
+	return slow->p.tcp_flags & TCP_FIN ? flow_transition(ipv6, &slow->p, flow) : FLOW_GO;
 }
 
 /* A packet of a connection that a cookie opened, before it is established on both sides.  Returns
@@ -367,12 +385,12 @@ static __always_inline int proxy(struct xdp_md *ctx, const bool ipv6)
 
 __noinline int lb_proxy4(struct xdp_md *ctx)
 {
-	return lb_const_cookies && lb_const_ipv4 ? proxy(ctx, false) : XDP_DROP;
+	return lb_const_cookies && any_nat() && lb_const_ipv4 ? proxy(ctx, false) : XDP_DROP;
 }
 
 __noinline int lb_proxy6(struct xdp_md *ctx)
 {
-	return lb_const_cookies && lb_const_ipv6 ? proxy(ctx, true) : XDP_DROP;
+	return lb_const_cookies && any_nat() && lb_const_ipv6 ? proxy(ctx, true) : XDP_DROP;
 }
 
 /* The numbers of an established proxied flow's packet, as the other side counts. */
