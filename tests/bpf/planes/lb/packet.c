@@ -254,7 +254,7 @@ size_t packet_bytes(const struct packet *p)
 
 static uint16_t window_of(const struct packet *p)
 {
-	return p->window == WINDOW_NONE ? 0 : p->window ? p->window : 512;
+	return p->window == WINDOW_NONE ? 0 : p->window ? (uint16_t)p->window : 512;
 }
 
 static void put_tcp(struct writer *w, const struct packet *p)
