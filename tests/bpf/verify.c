@@ -33,6 +33,7 @@ struct measures {
 
 static void everything(struct lb_bpf *bpf)
 {
+	bpf->rodata->lb_const_mss_max = 65535;
 }
 
 static void without_ipv4(struct lb_bpf *bpf)

@@ -226,6 +226,8 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, struct pack
 		return ipv6 ? lb_too_big6(ctx) : lb_too_big4(ctx);
 	if (lb_const_cookies && r == FLOW_COOKIE)
 		return ipv6 ? lb_send_cookie6(ctx) : lb_send_cookie4(ctx);
+	if (lb_const_mss_max && r >= FLOW_GO && slow->p.tcp_flags & TCP_SYN)
+		ipv6 ? lb_clamp_mss6(ctx, r == FLOW_READY) : lb_clamp_mss4(ctx, r == FLOW_READY);
 	return r;
 }
 
@@ -414,8 +416,6 @@ static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
 							     : NULL;
 		if (!conn)
 			return r < FLOW_GO ? r : drop(ctx, LB_MAP_FULL);
-		if (lb_const_mss_max)
-			clamp_syn(ctx, false, p, &conn->flow);
 	}
 	return forward_ipv4(ctx, p, conn);
 }
@@ -450,8 +450,6 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 			       : NULL;
 		if (!conn)
 			return r < FLOW_GO ? r : drop(ctx, LB_MAP_FULL);
-		if (lb_const_mss_max)
-			clamp_syn(ctx, true, p, &conn->flow);
 	}
 	return forward_ipv6(ctx, p, conn);
 }

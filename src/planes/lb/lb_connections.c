@@ -59,6 +59,8 @@ static void describe(const struct page *page, const struct lb_key6 *key,
 	c->state = flow->state;
 	c->idle_ns = page->now > seen ? page->now - seen : 0;
 	c->age_ns = page->now > created ? page->now - created : 0;
+	if (flow->flags & LB_FLOW_PROXIED) /* seq_delta is where created would be */
+		c->age_ns = LB_AGE_UNKNOWN;
 }
 
 static bool matches(const struct lb_connection_filter *filter, const struct lb_connection *c)

@@ -132,6 +132,19 @@ static __always_inline bool source_candidate(struct slow_path *nf, __u32 i)
 	return true;
 }
 
+/* The numbers of a flow that a cookie opened; if the backend has not answered, its SYN is due again.
+ */
+static __always_inline void adopt_proxied(const bool ipv6, struct slow_path *nf,
+					  const struct lb_flow *reply)
+{
+	nf->conn.seq_delta = seq_delta_of(ipv6, reply);
+	if (reply->state != LB_STATE_SYN_SENT)
+		return;
+	nf->conn.flow.touched = reply->touched;
+	nf->client_seq = reply->touched;
+	nf->cookie = COOKIE_RIGHT;
+}
+
 /* The flow's own reply half was found: go on where it stands. */
 static __always_inline void adopt_reply(const bool ipv6, struct slow_path *nf,
 					struct lb_flow *reply)
@@ -139,8 +152,11 @@ static __always_inline void adopt_reply(const bool ipv6, struct slow_path *nf,
 	reply->seen = nf->p.now;
 	nf->conn.flow.state = reply->state;
 	nf->conn.flow.flags = reply->flags;
-	if (lb_const_cookies && reply->flags & LB_FLOW_PROXIED)
-		nf->conn.seq_delta = seq_delta_of(ipv6, reply);
+	if (lb_const_cookies) {
+		nf->cookie = COOKIE_NONE;
+		if (reply->flags & LB_FLOW_PROXIED)
+			adopt_proxied(ipv6, nf, reply);
+	}
 	count_event(LB_REBUILT);
 }
 
