@@ -24,6 +24,7 @@ static int hex_digit(char c)
  * theirs. */
 static char escaped(const char **text)
 {
+	int high, low;
 	static const char names[] = "rnt\\", bytes[] = "\r\n\t\\";
 	const char *s = *text;
 	const char *name = *s ? strchr(names, *s) : NULL;
@@ -32,10 +33,10 @@ static char escaped(const char **text)
 		*text = s + 1;
 		return bytes[name - names];
 	}
-	if (*s != 'x' || hex_digit(s[1]) < 0 || hex_digit(s[2]) < 0)
+	if (*s != 'x' || (high = hex_digit(s[1])) < 0 || (low = hex_digit(s[2])) < 0)
 		return 0;
 	*text = s + 3;
-	return (char)(hex_digit(s[1]) << 4 | hex_digit(s[2]));
+	return (char)((unsigned int)high << 4 | (unsigned int)low);
 }
 
 /* Bytes for a connection: values are printable, so the others are escaped. */
@@ -275,7 +276,8 @@ static void build_upstream_name(struct build *build, struct item *own, struct it
 		name = item_at(common, "upstream");
 	if (name && name->node)
 		health->upstream = build_text(build, name->value.text);
-	else if (own && own->node && !name->written && !item_value(common, "enabled").number)
+	else if (own && own->node && name && !name->written &&
+		 !item_value(common, "enabled").number)
 		complain(build->complaints, node_key_place(own->node),
 			 "services[].health: 'upstream' is missing; name one of 'upstreams', or "
 			 "enable ebpf.health_integration");
