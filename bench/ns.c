@@ -72,12 +72,13 @@ struct group {
 	int proto;
 	enum table table;
 	bool ipv6;
-	bool outer6;	/* IPv4 in IPv6 */
-	bool stateless; /* no connection table */
-	bool noting;	/* every packet notes its time */
-	bool redirect;	/* sent out of another interface, as NAT's packets are */
-	bool many;	/* measured with the most flows, too */
-	bool quick;	/* part of the quick run */
+	bool outer6;	 /* IPv4 in IPv6 */
+	bool stateless;	 /* no connection table */
+	bool noting;	 /* every packet notes its time */
+	bool redirect;	 /* sent out of another interface, as NAT's packets are */
+	bool many;	 /* measured with the most flows, too */
+	bool quick;	 /* part of the quick run, without the most flows ... */
+	bool quick_many; /* ... but for this one */
 };
 
 enum kind {
@@ -519,7 +520,8 @@ static void measure(const struct settings *settings, const struct group *group)
 
 	if (!group->noting)
 		measure_few(&b);
-	if (settings->most_flows > LEAST_REPEAT && group->many)
+	if (settings->most_flows > LEAST_REPEAT && group->many &&
+	    (!settings->quick || group->quick_many))
 		measure_many(&b);
 }
 
@@ -527,10 +529,10 @@ static const struct group groups[] = {
 	{ "nat4", LB_MODE_NAT_FULL, IPPROTO_TCP, .many = true, .quick = true },
 	{ "nat4-noting", LB_MODE_NAT_FULL, IPPROTO_TCP, .many = true, .noting = true },
 	{ "nat4-udp", LB_MODE_NAT_FULL, IPPROTO_UDP, .many = true },
-	{ "nat6", LB_MODE_NAT_FULL, IPPROTO_TCP, .ipv6 = true, .many = true, .quick = true },
+	{ "nat6", LB_MODE_NAT_FULL, IPPROTO_TCP, .ipv6 = true, .many = true },
 	{ "nat6-udp", LB_MODE_NAT_FULL, IPPROTO_UDP, .ipv6 = true },
 	{ "destination4", LB_MODE_NAT_DESTINATION, IPPROTO_TCP, .many = true },
-	{ "ipip4", LB_MODE_IPIP, IPPROTO_TCP, .many = true, .quick = true },
+	{ "ipip4", LB_MODE_IPIP, IPPROTO_TCP, .many = true, .quick = true, .quick_many = true },
 	{ "ipip4-redirect", LB_MODE_IPIP, IPPROTO_TCP, .redirect = true },
 	{ "ipip4-lru-cpus", LB_MODE_IPIP, IPPROTO_TCP, TABLE_LRU_CPUS, .many = true },
 	{ "ipip4-hash", LB_MODE_IPIP, IPPROTO_TCP, TABLE_HASH, .many = true },
@@ -540,7 +542,7 @@ static const struct group groups[] = {
 	{ "gue4", LB_MODE_GUE, IPPROTO_TCP, .many = true },
 	{ "l2", LB_MODE_L2, IPPROTO_TCP, .many = true, .quick = true },
 	{ "l2-udp", LB_MODE_L2, IPPROTO_UDP },
-	{ "stateless4", LB_MODE_IPIP, IPPROTO_TCP, .stateless = true, .many = true },
+	{ "stateless4", LB_MODE_IPIP, IPPROTO_TCP, .stateless = true, .many = true, .quick = true },
 	{ "stateless6", LB_MODE_IPIP, IPPROTO_TCP, .ipv6 = true, .stateless = true },
 	{ "stateless-l2", LB_MODE_L2, IPPROTO_TCP, .stateless = true },
 };

@@ -117,6 +117,20 @@ def pps_report(rows, targets):
           ("", "flows", "Mpps", "× nftables", "lost"), lines)
 
 
+def scale_report(rows):
+    lines = []
+    for row in rows:
+        one, two = ([r["mpps"] for r in row[cpus]] for cpus in ("one", "two"))
+        row["ratio"] = ratio(two, one)
+        by_cpu = [sum(r["received_by_cpu"][cpu] for r in row["two"]) for cpu in (0, 1)]
+        lines.append((row["label"], spread(summary(one), 2), spread(summary(two), 2), spread(row["ratio"], 2),
+                      f"{100 * by_cpu[1] / max(1, sum(by_cpu)):.0f}%"))
+    if lines:
+        table(f"Scaling: million packets per second of {rows[0]['flows']:,} flows on one CPU and on two, each with a queue of its\n"
+              "own, per second of their time (quartiles); how much of it the second one received",
+              ("", "one CPU", "two CPUs", "two / one", "second's"), lines)
+
+
 def balancer_us(rows, kind, count):
     """CPU microseconds per connection or request above the same run without a balancer, by site, round by round."""
     base = {row["prepared"]: row for row in rows if row["site"].startswith("direct")}
@@ -169,3 +183,19 @@ def scale_report(result, targets):
     targets.at_most("scale: start", result["start_s"], 4, "s")
     for path in ("/ebpf/backends", "/metrics"):
         targets.at_most(f"scale: GET {path}", result["get"][path] * 1e3, 200, "ms")
+
+
+def million_report(result):
+    flood = result["overflow"]
+    table("1,048,576 connections, full NAT", ("", "measured"), [
+        ("listed by the API", f"{result['listed']:,} ({result['distinct']:,} different)"),
+        ("memory of one connection (two entries)", f"{2 * result['bytes'] / result['entries']:.0f} B"),
+        ("sweep of the empty table", f"{result['sweep_empty_s'] * 1e3:.0f} ms"),
+        ("sweep", f"{result['sweep_s'] * 1e3:.0f} ms"),
+        ("Mpps, swept without pause", spread(summary(result["mpps"]["swept"]), 2)),
+        ("Mpps, the daemon stopped", spread(summary(result["mpps"]["stopped"]), 2)),
+        ("ratio", spread(ratio(result["mpps"]["swept"], result["mpps"]["stopped"]), 3)),
+        ("all pages of 1,000", f"{sum(result['pages']):.1f} s in {len(result['pages'])} pages"),
+        ("one page", f"{spread(summary(result['pages']), 1, 1e3)} ms"),
+        ("then so many new ones", f"{flood['new']:,}"),
+        ("lost of those that went on sending", f"{flood['lost']} of {flood['keepers']}")])

@@ -38,10 +38,15 @@ class Api(http.client.HTTPConnection):
         self.sock.connect(str(self.path))
 
     def call(self, method, path, body=None):
-        """Seconds that it took, and the answer's bytes."""
+        """Seconds that it took, and the answer's bytes.  The daemon ends connections that rest for long."""
         begun = time.monotonic()
-        self.request(method, path, body and json.dumps(body))
-        answer = self.getresponse()
+        try:
+            self.request(method, path, body and json.dumps(body))
+            answer = self.getresponse()
+        except (BrokenPipeError, http.client.RemoteDisconnected):
+            self.close()
+            self.request(method, path, body and json.dumps(body))
+            answer = self.getresponse()
         data = answer.read()
         if answer.status >= 300:
             raise Failure(f"{method} {path}: {answer.status} {data[:500].decode(errors='replace')}")

@@ -442,7 +442,7 @@ struct lb_trace_filter {
 	__u32 backend; /* id */
 	__u32 sample;  /* one packet in so many; 0, 1: each */
 	__be16 port;   /* either end's, as above */
-	__u8 proto; /* IPPROTO_ICMP: ICMPv6, too */
+	__u8 proto;    /* IPPROTO_ICMP: ICMPv6, too */
 	__u8 only_drops;
 };
 ABI_SIZE(struct lb_trace_filter, 44);

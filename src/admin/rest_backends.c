@@ -96,16 +96,15 @@ static json_t *backend_json(const struct control *control, const struct backend 
 {
 	char address[ADDR_TEXT_LEN];
 
-	return json_pack("{s:I, s:s, s:s, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o, s:I}", "id",
-			 (json_int_t)backend->id, "service", service, "address",
-			 addr_format(&backend->address, address), "port", (int)backend->port,
-			 "weight", (json_int_t)backend->weight, "state",
-			 backend_state_name(backend->state), "origin",
-			 backend->origin == BACKEND_FROM_API ? "api" : "config", "deadline_seconds",
-			 deadline_json(backend), "health",
-			 rest_health_json(control, service, backend), "next_hop",
-			 next_hop_json(stats), "source", source_json(stats), "connections_active",
-			 (json_int_t)(stats ? stats->connections_active : 0));
+	return json_pack(
+		"{s:I, s:s, s:s, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o, s:I}", "id",
+		(json_int_t)backend->id, "service", service, "address",
+		addr_format(&backend->address, address), "port", (int)backend->port, "weight",
+		(json_int_t)backend->weight, "state", backend_state_name(backend->state), "origin",
+		backend->origin == BACKEND_FROM_API ? "api" : "config", "deadline_seconds",
+		deadline_json(backend), "health", rest_health_json(control, service, backend),
+		"next_hop", next_hop_json(stats), "source", source_json(stats),
+		"connections_active", (json_int_t)(stats ? stats->connections_active : 0));
 }
 
 static void reply_service(struct reply *reply, const struct reading *reading,
@@ -167,8 +166,7 @@ void rest_backends_stats(struct call *call)
 	}
 	reply_list(call->reply, "backends");
 	for (size_t i = 0; i < reading.snapshot->backend_count; i++)
-		reply_item(call->reply,
-			   counts_json(call->control, &reading.snapshot->backends[i]));
+		reply_item(call->reply, counts_json(call->control, &reading.snapshot->backends[i]));
 	reply_list_end(call->reply);
 	reading_done(&reading);
 }

@@ -111,8 +111,11 @@ static json_t *connection_json(const struct lb_connection *connection)
 	char backend[ADDR_PORT_TEXT_LEN];
 	char source[ADDR_PORT_TEXT_LEN];
 	json_t *id = connection->backend_id ? json_integer(connection->backend_id) : json_null();
+	json_t *age = connection->age_ns == LB_AGE_UNKNOWN
+			      ? json_null()
+			      : json_real((double)connection->age_ns / NSEC_PER_SEC);
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:f, s:f}", "protocol",
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:f, s:o}", "protocol",
 			 connection->proto == IPPROTO_TCP ? "tcp" : "udp", "client",
 			 addr_port_format(&connection->client, connection->client_port, client),
 			 "service_address",
@@ -121,8 +124,7 @@ static json_t *connection_json(const struct lb_connection *connection)
 			 "backend_id", id, "source",
 			 addr_port_format(&connection->source, connection->source_port, source),
 			 "state", lb_state_name(connection->state), "idle_seconds",
-			 (double)connection->idle_ns / NSEC_PER_SEC, "age_seconds",
-			 (double)connection->age_ns / NSEC_PER_SEC);
+			 (double)connection->idle_ns / NSEC_PER_SEC, "age_seconds", age);
 }
 
 static json_t *page_json(const struct lb_connection *connections, size_t count,

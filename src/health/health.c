@@ -39,8 +39,8 @@ static struct health_record *find(const struct health *health, size_t count, con
 {
 	size_t low = 0;
 
-	if (*guess < count && !compare(service, &backend->address, backend->port,
-				       health->records[*guess]))
+	if (*guess < count &&
+	    !compare(service, &backend->address, backend->port, health->records[*guess]))
 		return health->records[(*guess)++];
 
 	while (low < count) {
@@ -160,8 +160,7 @@ static int overlay_service(struct health *health, const struct config *config,
 
 	for (size_t i = 0; i < service->backend_count; i++) {
 		struct backend *backend = &service->backends[i];
-		struct health_record *record = find(health, known, service->name, backend,
-						    &guess);
+		struct health_record *record = find(health, known, service->name, backend, &guess);
 
 		if (!record) {
 			record = record_new(health, service->name, backend);
@@ -195,6 +194,36 @@ static bool wants_http(const struct config *config)
 	return false;
 }
 
+#define FEW 64
+
+/* Brings those after the first `known` records to their places among them. */
+static void sort_new(struct health *health, size_t known)
+{
+	struct health_record **records = health->records;
+
+	if (health->count - known > FEW) {
+		qsort(records, health->count, sizeof(*records), compare_records);
+		return;
+	}
+	for (size_t i = known; i < health->count; i++) {
+		struct health_record *record = records[i];
+		size_t low = 0;
+		size_t high = i;
+
+		while (low < high) {
+			size_t middle = low + (high - low) / 2;
+
+			if (compare_records(&records[middle], &record) < 0)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		memmove(&records[low + 1], &records[low],
+			(i - low) * sizeof(struct health_record *));
+		records[low] = record;
+	}
+}
+
 int health_overlay(struct health *health, const struct config *config, struct model *next,
 		   bool starting, struct err *err)
 {
@@ -206,7 +235,7 @@ int health_overlay(struct health *health, const struct config *config, struct mo
 	for (size_t i = 0; r == 0 && i < next->service_count; i++)
 		r = overlay_service(health, config, &next->services[i], i, known, starting);
 	if (health->count > known)
-		qsort(health->records, health->count, sizeof(*health->records), compare_records);
+		sort_new(health, known);
 	return r < 0 ? err_set(err, r, "cannot check backends: out of memory") : 0;
 }
 
@@ -240,8 +269,8 @@ static void follow_service(struct health *health, const struct config *config,
 
 	for (size_t i = 0; i < service->backend_count; i++) {
 		const struct backend *backend = &service->backends[i];
-		struct health_record *record = find(health, health->count, service->name,
-						    backend, &guess);
+		struct health_record *record = find(health, health->count, service->name, backend,
+						    &guess);
 
 		if (!record)
 			continue;

@@ -133,8 +133,11 @@ static void add_row(struct table *table, struct reply *reply, const json_t *conn
 	table_cell(table, TERM_PLAIN, "%s", reply_text(reply, connection, "state"));
 	table_cell(table, TERM_PLAIN, "%s",
 		   human_seconds(reply_number(reply, connection, "idle_seconds"), text));
-	table_cell(table, TERM_PLAIN, "%s",
-		   human_seconds(reply_number(reply, connection, "age_seconds"), text));
+	if (json_is_null(json_object_get(connection, "age_seconds")))
+		table_cell(table, TERM_PLAIN, "-");
+	else
+		table_cell(table, TERM_PLAIN, "%s",
+			   human_seconds(reply_number(reply, connection, "age_seconds"), text));
 }
 
 static int print_page(struct listing *listing, struct reply *reply, const json_t *connections)

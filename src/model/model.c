@@ -218,7 +218,7 @@ static const char *backend_text(const struct backend *backend, char *text)
 struct places {
 	struct index addresses; /* of services */
 	struct index ids;	/* of backends */
-	struct index servers;	/* of a service's backends, by address and port; rows are their ids */
+	struct index servers; /* of a service's backends, by address and port; rows are their ids */
 };
 
 static uint64_t address_hash(const struct addr *address)

@@ -169,8 +169,7 @@ static int fill_maglev(struct member *members, size_t count, uint32_t *table, ui
 	}
 	memset(table, 0, size * sizeof(*table));
 	for (uint32_t filled = 0; count && filled < size; filled++) {
-		struct member *member = equal ? &members[next]
-					      : take_turn(members, heap, count);
+		struct member *member = equal ? &members[next] : take_turn(members, heap, count);
 		uint32_t slot = next_free(member, taken, size);
 
 		next = next + 1 < count ? next + 1 : 0;

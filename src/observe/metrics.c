@@ -24,7 +24,7 @@ struct scrape {
 	struct row *rows;		    /* owned */
 	size_t row_count;
 	struct service *asked; /* whether it panics was asked last ... */
-	bool panics;		     /* ... and answered so */
+	bool panics;	       /* ... and answered so */
 	struct buf *out;
 	const char *name; /* of the family being printed */
 };

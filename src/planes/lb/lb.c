@@ -238,6 +238,7 @@ void lb_close(struct lb *lb, enum plane_exit how)
 			apply_table_done(&lb->tables[i]);
 	index_done(&lb->row_index);
 	index_done(&lb->id_index);
+	index_done(&lb->server_index);
 	index_done(&lb->table_index);
 	for (int i = 0; i < LB_CHAINS; i++) {
 		lb_chain_free(lb->chains[i]);

@@ -3,9 +3,9 @@
  *
  * Order is everything here.  Additions: backend rows, then tables that name them, then services,
  * then the port sets that let packets in.  Removals the other way round.  A program on another CPU
- * may hold a table it looked up just before the swap; replacing inner maps waits for those, once for
- * a batch (kernel/bpf/syscall.c, maybe_wait_bpf_programs).  That is what makes a removal final when
- * lb_apply returns; what only adds needs no swap and waits for nobody (lb_apply_tables.c). */
+ * may hold a table it looked up just before the swap; replacing inner maps waits for those, once
+ * for a batch (kernel/bpf/syscall.c, maybe_wait_bpf_programs).  That is what makes a removal final
+ * when lb_apply returns; what only adds needs no swap and waits for nobody (lb_apply_tables.c). */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>

@@ -102,14 +102,30 @@ struct index_walk lb_rows_by_id(const struct lb *lb, uint32_t id)
 	return index_find(&lb->id_index, id_hash(id));
 }
 
+static uint64_t server_hash(const struct lb *lb, uint32_t row)
+{
+	return row_hash(lb->rows[row].kernel.addr, lb->rows[row].kernel.port, 0);
+}
+
+struct index_walk lb_rows_of_server(const struct lb *lb, uint32_t row)
+{
+	return index_find(&lb->server_index, server_hash(lb, row));
+}
+
+static void forget_row(struct lb *lb, uint32_t row)
+{
+	index_remove(&lb->row_index, hash_of_row(lb, row), row);
+	index_remove(&lb->id_index, id_hash(lb->rows[row].kernel.id), row);
+	index_remove(&lb->server_index, server_hash(lb, row), row);
+	lb->rows[row].used = false;
+}
+
 int apply_adopt_row(struct lb *lb, uint32_t row)
 {
-	uint32_t id = lb->rows[row].kernel.id;
-
-	if (index_put(&lb->id_index, id_hash(id), row) < 0)
-		return -ENOMEM;
-	if (index_put(&lb->row_index, hash_of_row(lb, row), row) < 0) {
-		index_remove(&lb->id_index, id_hash(id), row);
+	if (index_put(&lb->row_index, hash_of_row(lb, row), row) < 0 ||
+	    index_put(&lb->id_index, id_hash(lb->rows[row].kernel.id), row) < 0 ||
+	    index_put(&lb->server_index, server_hash(lb, row), row) < 0) {
+		forget_row(lb, row);
 		return -ENOMEM;
 	}
 	lb->rows[row].used = true;
@@ -339,9 +355,7 @@ int apply_retire_row(struct lb *lb, uint32_t row, bool *changed, struct err *err
 	r = apply_write_row(lb, row, &kernel, changed, err);
 	if (r < 0)
 		return r;
-	index_remove(&lb->row_index, hash_of_row(lb, row), row);
-	index_remove(&lb->id_index, id_hash(kernel.id), row);
-	lb->rows[row].used = false;
+	forget_row(lb, row);
 	if (row < lb->row_free)
 		lb->row_free = row;
 	return retire_counts(lb, row, err);

@@ -300,7 +300,8 @@ static int index_addresses(const struct model *model, struct index *index)
 static bool model_serves(const struct model *model, const struct index *by_address,
 			 const struct lb_service_key *key)
 {
-	struct index_walk walk = index_find(by_address, hash_bytes(key->addr, sizeof(key->addr), 0));
+	struct index_walk walk = index_find(by_address,
+					    hash_bytes(key->addr, sizeof(key->addr), 0));
 	uint32_t number;
 
 	while (index_next(&walk, &number)) {

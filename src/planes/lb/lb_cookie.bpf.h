@@ -10,6 +10,7 @@
 #ifndef LB_COOKIE_BPF_H
 #define LB_COOKIE_BPF_H
 
+#include "lb_mss.bpf.h"
 #include "lb_new.bpf.h"
 #include "lb_segment.bpf.h"
 
@@ -27,13 +28,23 @@ struct {
 	__type(value, __u32);
 } lb_cookies_sent SEC(".maps");
 
+/* What the other side may send: it comes in by the one way and goes out by the other. */
+static __always_inline __u16 cookie_mss(const bool ipv6, __u16 mtu_in, __u16 mtu_out)
+{
+	__u32 mss = ipv6 ? COOKIE_MSS6 : COOKIE_MSS4;
+	__u32 limit = mss_limit(ipv6, mtu_out && mtu_out < mtu_in ? mtu_out : mtu_in);
+
+	return limit < mss ? limit : mss;
+}
+
 /* Headers as the kernel's helpers want them: in one piece, wherever the frame's ends. */
+#define COOKIE_TCP_WORDS 6
 struct cookie_headers {
 	union {
 		struct iphdr ip4;
 		struct ipv6hdr ip6;
 	};
-	__be32 tcp[15];
+	__be32 tcp[COOKIE_TCP_WORDS];
 };
 
 struct {
@@ -43,30 +54,26 @@ struct {
 	__type(value, struct cookie_headers);
 } lb_cookie_headers SEC(".maps");
 
-/* Copies the packet's headers; returns the TCP header's length, 0: it is not whole. */
-static __always_inline __u32 copy_headers(struct xdp_md *ctx, const bool ipv6,
-					  const struct packet *p, struct cookie_headers *to)
+/* Copies the packet's headers, but for the segment size that it asks for: always the largest.  A
+ * cookie tells only the sum of the client's first number and of the place that the size has in the
+ * kernel's list. */
+static __always_inline bool copy_headers(struct xdp_md *ctx, const bool ipv6,
+					 const struct packet *p, struct cookie_headers *to)
 {
 	__be32 *from = frame_start(ctx) + (p->l4 & 0xfff);
 	void *l3 = frame_start(ctx) + (p->l3 & 0x3f);
-	__u32 words;
 
 	if (l3 + (ipv6 ? sizeof(to->ip6) : sizeof(to->ip4)) > frame_end(ctx) ||
-	    (void *)(from + 5) > frame_end(ctx))
-		return 0;
+	    (void *)from + sizeof(struct tcphdr) > frame_end(ctx))
+		return false;
 	if (ipv6)
 		__builtin_memcpy(&to->ip6, l3, sizeof(to->ip6));
 	else
 		__builtin_memcpy(&to->ip4, l3, sizeof(to->ip4));
-	words = ((__u8 *)from)[12] >> 4;
-	for (__u32 i = 0; i < 15; i++) {
-		if (i >= words)
-			break;
-		if ((void *)(from + i + 1) > frame_end(ctx))
-			return 0;
-		to->tcp[i] = from[i];
-	}
-	return words * 4;
+	__builtin_memcpy(to->tcp, from, sizeof(struct tcphdr));
+	((struct tcphdr *)to->tcp)->doff = COOKIE_TCP_WORDS;
+	to->tcp[5] = bpf_htonl(0x0204ffff);
+	return true;
 }
 
 static __always_inline struct cookie_headers *cookie_headers(void)
@@ -85,18 +92,18 @@ static __always_inline int send_cookie(struct xdp_md *ctx, const bool ipv6)
 	__u64 length;
 	__u32 *sent;
 	__s64 cookie;
-	__u32 bytes;
 	int verdict;
 
 	if (!slow || !headers)
 		return XDP_DROP;
 	length = frame_length(ctx);
 	barrier_var(length);
-	bytes = copy_headers(ctx, ipv6, &slow->p, headers);
-	if (bytes < sizeof(struct tcphdr) || bytes > sizeof(headers->tcp))
+	if (!copy_headers(ctx, ipv6, &slow->p, headers))
 		return drop(ctx, LB_MALFORMED);
-	cookie = ipv6 ? bpf_tcp_raw_gen_syncookie_ipv6(&headers->ip6, (void *)headers->tcp, bytes)
-		      : bpf_tcp_raw_gen_syncookie_ipv4(&headers->ip4, (void *)headers->tcp, bytes);
+	cookie = ipv6 ? bpf_tcp_raw_gen_syncookie_ipv6(&headers->ip6, (void *)headers->tcp,
+						       sizeof(headers->tcp))
+		      : bpf_tcp_raw_gen_syncookie_ipv4(&headers->ip4, (void *)headers->tcp,
+						       sizeof(headers->tcp));
 	if (cookie < 0)
 		return drop(ctx, LB_LIMITED);
 	segment_back(&segment, &slow->p);
@@ -104,12 +111,12 @@ static __always_inline int send_cookie(struct xdp_md *ctx, const bool ipv6)
 	segment.ack = bpf_htonl(bpf_ntohl(headers->tcp[1]) + 1);
 	segment.flags = TCP_SYN | TCP_ACK;
 	segment.window = 0;
-	segment.mss = ipv6 ? COOKIE_MSS6 : COOKIE_MSS4;
 	hop_back(ctx, &slow->p, &slow->conn.flow);
+	segment.mss = cookie_mss(ipv6, slow->conn.flow.mtu, slow->backend.mtu);
 	if (!write_segment(ctx, ipv6, &slow->p, &segment, true))
 		return drop(ctx, LB_LIMITED);
 	sent = bpf_map_lookup_elem(&lb_cookies_sent, &slow->service.table);
-	if (sent)
+	if (sent && *sent != slow->p.now) /* every CPU reads it */
 		*sent = slow->p.now;
 	verdict = send_to_hop(ctx, &slow->conn.flow.hop, slow->conn.flow.tags, slow->p.tags);
 	if (verdict < 0)
@@ -120,12 +127,12 @@ static __always_inline int send_cookie(struct xdp_md *ctx, const bool ipv6)
 
 __noinline int lb_send_cookie4(struct xdp_md *ctx)
 {
-	return lb_const_cookies && lb_const_ipv4 ? send_cookie(ctx, false) : XDP_DROP;
+	return lb_const_cookies && any_nat() && lb_const_ipv4 ? send_cookie(ctx, false) : XDP_DROP;
 }
 
 __noinline int lb_send_cookie6(struct xdp_md *ctx)
 {
-	return lb_const_cookies && lb_const_ipv6 ? send_cookie(ctx, true) : XDP_DROP;
+	return lb_const_cookies && any_nat() && lb_const_ipv6 ? send_cookie(ctx, true) : XDP_DROP;
 }
 
 /* May this packet without an entry answer a cookie? */
@@ -142,47 +149,60 @@ static __always_inline bool may_answer_cookie(const struct slow_path *slow)
 	return sent && *sent && slow->p.now - *sent <= COOKIE_TICKS;
 }
 
-static __always_inline bool is_cookie(const bool ipv6, struct cookie_headers *headers)
+/* Would the kernel take it for a cookie if the client's next number were seq? */
+static __always_inline bool fits_cookie(const bool ipv6, struct cookie_headers *headers, __u32 seq)
 {
+	headers->tcp[1] = bpf_htonl(seq);
 	return (ipv6 ? bpf_tcp_raw_check_syncookie_ipv6(&headers->ip6, (void *)headers->tcp)
 		     : bpf_tcp_raw_check_syncookie_ipv4(&headers->ip4, (void *)headers->tcp)) == 0;
 }
 
-/* Does it?  slow->cookie says so. */
+/* Is the client's next number one of seq and seq + 1?  Returns it in *ret.  The kernel takes
+ * numbers beyond it, too, for those of smaller segments; but none before it. */
+static __always_inline bool find_number(const bool ipv6, struct cookie_headers *headers, __u32 seq,
+					__u32 *ret)
+{
+	bool fits = fits_cookie(ipv6, headers, seq);
+
+	*ret = seq;
+	if (fits)
+		return !fits_cookie(ipv6, headers, seq - 1);
+	*ret = seq + 1;
+	return fits_cookie(ipv6, headers, seq + 1);
+}
+
+/* Does it?  slow->cookie says so.  seq + 1 is the next number if its ACK was lost, and this probes
+ * our window of 0: RFC 9293 section 3.8.6.1. */
 static __always_inline int check_cookie(struct xdp_md *ctx, const bool ipv6)
 {
 	struct slow_path *slow = slow_path();
 	struct cookie_headers *headers = cookie_headers();
+	__u32 next;
 
 	if (!slow || !headers)
 		return 0;
 	slow->cookie = COOKIE_NONE;
-	if (!may_answer_cookie(slow))
+	if (!may_answer_cookie(slow) || !copy_headers(ctx, ipv6, &slow->p, headers))
 		return 0;
-	slow->cookie = COOKIE_WRONG;
-	if (copy_headers(ctx, ipv6, &slow->p, headers) < sizeof(struct tcphdr))
+	if (!find_number(ipv6, headers, bpf_ntohl(headers->tcp[1]), &next)) {
+		/* Without pressure there is time to take up the middle of a connection. */
+		slow->cookie = is_pressed(slow) ? COOKIE_WRONG : COOKIE_NONE;
 		return 0;
-	if (!is_cookie(ipv6, headers)) {
-		/* The ACK was lost, and this probes our window of 0: one number back (RFC 9293 section
-		 * 3.8.6.1). */
-		headers->tcp[1] = bpf_htonl(bpf_ntohl(headers->tcp[1]) + 1);
-		if (!is_cookie(ipv6, headers))
-			return 0;
 	}
 	slow->cookie = COOKIE_RIGHT;
 	slow->cookie_seq = bpf_ntohl(headers->tcp[2]) - 1;
-	slow->client_seq = bpf_ntohl(headers->tcp[1]) - 1;
+	slow->client_seq = next - 1;
 	return 1;
 }
 
 __noinline int lb_check_cookie4(struct xdp_md *ctx)
 {
-	return lb_const_cookies && lb_const_ipv4 ? check_cookie(ctx, false) : 0;
+	return lb_const_cookies && any_nat() && lb_const_ipv4 ? check_cookie(ctx, false) : 0;
 }
 
 __noinline int lb_check_cookie6(struct xdp_md *ctx)
 {
-	return lb_const_cookies && lb_const_ipv6 ? check_cookie(ctx, true) : 0;
+	return lb_const_cookies && any_nat() && lb_const_ipv6 ? check_cookie(ctx, true) : 0;
 }
 
 /* The client's packet becomes the SYN that it would have sent the backend. */
@@ -203,7 +223,7 @@ static __always_inline int make_syn(struct xdp_md *ctx, const bool ipv6, __u32 c
 	segment.ack = 0;
 	segment.flags = TCP_SYN;
 	segment.window = 65535;
-	segment.mss = ipv6 ? COOKIE_MSS6 : COOKIE_MSS4;
+	segment.mss = cookie_mss(ipv6, link_mtu(ctx), LB_MTU_ANY);
 	if (!write_segment(ctx, ipv6, p, &segment, true))
 		return 0;
 	p->l4 = p->l3 + (ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
@@ -212,12 +232,13 @@ static __always_inline int make_syn(struct xdp_md *ctx, const bool ipv6, __u32 c
 
 __noinline int lb_make_syn4(struct xdp_md *ctx, __u32 client_seq)
 {
-	return lb_const_cookies && lb_const_ipv4 ? make_syn(ctx, false, client_seq) : 0;
+	return lb_const_cookies && any_nat() && lb_const_ipv4 ? make_syn(ctx, false, client_seq)
+							      : 0;
 }
 
 __noinline int lb_make_syn6(struct xdp_md *ctx, __u32 client_seq)
 {
-	return lb_const_cookies && lb_const_ipv6 ? make_syn(ctx, true, client_seq) : 0;
+	return lb_const_cookies && any_nat() && lb_const_ipv6 ? make_syn(ctx, true, client_seq) : 0;
 }
 
 /* ---- the backend's part of the handshake ---- */
@@ -239,14 +260,14 @@ static __always_inline void set_halves(const bool ipv6, const struct packet *p,
 
 	key_of_partner(ipv6, &key, flow, p->proto);
 	partner = conns_find(ipv6, &key);
-	flow->state = state;
-	flow->touched = p->now;
 	set_seq_delta(ipv6, flow, delta);
+	flow->touched = p->now;
+	flow->state = state;
 	if (!partner)
 		return;
-	partner->state = state;
-	partner->touched = p->now;
 	set_seq_delta(ipv6, partner, delta);
+	partner->touched = p->now;
+	partner->state = state;
 }
 
 /* Word 3 of a TCP header has the flags: replaces them and the sequence number. */
@@ -273,7 +294,8 @@ static __always_inline bool rewrite_numbers(struct xdp_md *ctx, const struct pac
 
 /* The backend repeats its SYN-ACK: nobody but us has answered it. */
 static __always_inline int answer_backend(struct xdp_md *ctx, const bool ipv6,
-					  struct slow_path *slow, __u32 seq, __be32 ack)
+					  struct slow_path *slow, __u32 backend, __u32 seq,
+					  __be32 ack)
 {
 	__u64 length = frame_length(ctx);
 	struct segment segment;
@@ -292,7 +314,7 @@ static __always_inline int answer_backend(struct xdp_md *ctx, const bool ipv6,
 	verdict = send_to_hop(ctx, &slow->conn.flow.hop, slow->conn.flow.tags, slow->p.tags);
 	if (verdict < 0)
 		return drop(ctx, LB_TX_ERROR);
-	count_packet(LB_COOKIE_SENT, length);
+	count_forward(backend, true, length);
 	return verdict;
 }
 
@@ -321,8 +343,10 @@ static __always_inline int proxy_reply(struct xdp_md *ctx, const bool ipv6, stru
 			return drop(ctx, LB_COOKIE_WAIT);
 		set_halves(ipv6, &slow->p, flow, LB_STATE_SYN_RECV, cookie - seq);
 	} else if (flow->state == LB_STATE_SYN_RECV && flags & TCP_SYN) {
-		return answer_backend(ctx, ipv6, slow, seq, ack);
+		return answer_backend(ctx, ipv6, slow, flow->backend, seq, ack);
 	}
+	if (flags & TCP_RST)
+		set_halves(ipv6, &slow->p, flow, LB_STATE_CLOSED, cookie);
 	if (!(flags & TCP_SYN))
 		return FLOW_GO;
 	return rewrite_numbers(ctx, &slow->p, seq + 1, TCP_ACK) ? FLOW_GO : XDP_DROP;
@@ -344,7 +368,8 @@ static __always_inline int proxy_client(struct xdp_md *ctx, const bool ipv6, str
 	}
 	if (slow->p.tcp_flags & TCP_ACK)
 		set_halves(ipv6, &slow->p, flow, LB_STATE_ESTABLISHED, seq_delta_of(ipv6, flow));
-	return FLOW_GO;
+	/* All that the client has to say may be in its first packet. */
+	return slow->p.tcp_flags & TCP_FIN ? flow_transition(ipv6, &slow->p, flow) : FLOW_GO;
 }
 
 /* A packet of a connection that a cookie opened, before it is established on both sides.  Returns
@@ -367,12 +392,12 @@ static __always_inline int proxy(struct xdp_md *ctx, const bool ipv6)
 
 __noinline int lb_proxy4(struct xdp_md *ctx)
 {
-	return lb_const_cookies && lb_const_ipv4 ? proxy(ctx, false) : XDP_DROP;
+	return lb_const_cookies && any_nat() && lb_const_ipv4 ? proxy(ctx, false) : XDP_DROP;
 }
 
 __noinline int lb_proxy6(struct xdp_md *ctx)
 {
-	return lb_const_cookies && lb_const_ipv6 ? proxy(ctx, true) : XDP_DROP;
+	return lb_const_cookies && any_nat() && lb_const_ipv6 ? proxy(ctx, true) : XDP_DROP;
 }
 
 /* The numbers of an established proxied flow's packet, as the other side counts. */

@@ -28,6 +28,8 @@ struct slow_path {
 	struct lb_conn6 conn;  /* ... and what it becomes */
 	struct lb_conn4 conn4; /* conn, narrowed */
 	__u32 mtu;	       /* FLOW_TOO_BIG: what would fit */
+	bool revised;	       /* the entry was compared with what the control plane has */
+	bool touched;	       /* the entry's use was noted */
 	/* Of a packet that may answer a SYN cookie: */
 	__u32 cookie;	  /* enum cookie */
 	__u32 cookie_seq; /* host order */
@@ -65,6 +67,7 @@ enum flow_verdict {
 	FLOW_COOKIE,   /* answer it with a SYN cookie */
 	FLOW_PROXY,    /* a cookie opened it, and the backend's handshake is not complete */
 	FLOW_SYN,      /* make it the SYN that the backend gets */
+	FLOW_REVISE,   /* the control plane has changed something */
 	FLOW_CUT,      /* its backend was cut off: reset the client */
 	FLOW_TOO_BIG,  /* slow_path()->mtu is exceeded: tell the sender */
 };

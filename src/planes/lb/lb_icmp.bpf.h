@@ -265,11 +265,22 @@ static __always_inline bool quoted_key6(struct xdp_md *ctx, const struct packet 
 	return true;
 }
 
+/* A quoted segment of a backend whose numbers were shifted: it knows its own only.  Returns what
+ * that adds to a sum. */
+static __always_inline __u32 unshift_quoted(__be32 *seq, __u32 delta)
+{
+	__be32 old = *seq;
+
+	*seq = bpf_htonl(bpf_ntohl(old) - delta);
+	return csum_diff32(old, *seq);
+}
+
 /* Rewrites ports and, where it is quoted, the checksum of a quoted transport header.  addresses:
  * what new addresses add to its pseudo header's sum.  Returns what the changes add to the sum of
  * the message around it. */
-static __always_inline __u32 rewrite_quoted(struct xdp_md *ctx, const struct packet *p, __u32 l4,
-					    __u8 proto, const struct lb_flow *flow, __u32 addresses)
+static __always_inline __u32 rewrite_quoted(struct xdp_md *ctx, const bool ipv6,
+					    const struct packet *p, __u32 l4, __u8 proto,
+					    const struct lb_flow *flow, __u32 addresses)
 {
 	struct ports *ports = frame_start(ctx) + (l4 & 0x1fff);
 	__u32 at = proto == IPPROTO_TCP ? offsetof(struct tcphdr, check)
@@ -284,6 +295,8 @@ static __always_inline __u32 rewrite_quoted(struct xdp_md *ctx, const struct pac
 	sum = csum_diff16(ports->source, flow->dport) + csum_diff16(ports->dest, flow->sport);
 	ports->source = flow->dport;
 	ports->dest = flow->sport;
+	if (lb_const_cookies && flow->flags & LB_FLOW_PROXIED && !(flow->flags & LB_FLOW_REPLY))
+		sum += unshift_quoted((__be32 *)(ports + 1), seq_delta_of(ipv6, flow));
 	if (!packet_has(p, l4 + at, sizeof(*check)) || (void *)(check + 1) > frame_end(ctx))
 		return sum;
 	old = *check;
@@ -332,7 +345,7 @@ static __always_inline bool rewrite_error4(struct xdp_md *ctx, const struct pack
 	quoted->saddr = conn->daddr;
 	quoted->daddr = conn->saddr;
 	sum = csum_fold(sum);
-	sum += rewrite_quoted(ctx, p, l4, key->proto, flow, addresses);
+	sum += rewrite_quoted(ctx, false, p, l4, key->proto, flow, addresses);
 	icmp = frame_start(ctx) + (p->l4 & 0xfff);
 	if ((void *)(icmp + 1) > frame_end(ctx))
 		return false;
@@ -374,7 +387,7 @@ static __always_inline bool rewrite_error6(struct xdp_md *ctx, const struct pack
 	addr_copy((__be32 *)&quoted->saddr, conn->daddr);
 	addr_copy((__be32 *)&quoted->daddr, conn->saddr);
 	sum = csum_fold(sum + addresses);
-	sum += rewrite_quoted(ctx, p, l4, key->proto, flow, addresses);
+	sum += rewrite_quoted(ctx, true, p, l4, key->proto, flow, addresses);
 	icmp = frame_start(ctx) + (p->l4 & 0xfff);
 	if ((void *)(icmp + 1) > frame_end(ctx))
 		return false;

@@ -116,19 +116,20 @@ struct lb {
 
 	struct lb_row *rows; /* owned; options.config->max_backends + 1 */
 	uint32_t row_count;
-	struct index row_index;	  /* rows in use by service, address and port */
-	struct index id_index;	  /* rows in use by backend id */
-	uint32_t resolve_next;	  /* row at which the pass of lb_resolve_step goes on; 0: none */
-	uint32_t unresolved;	  /* rows */
-	uint32_t row_free;	  /* no row below it is free */
-	struct lb_table *tables;  /* owned; LB_MAX_SERVICES */
-	struct index table_index; /* tables in use by name and family */
-	uint64_t serial;	  /* of the apply under way */
-	uint64_t endpoints;	  /* signature of the services' addresses and ports; 0: unknown */
-	bool must_wait;		  /* who was removed may be picked until running programs end */
-	struct lb_swap *swaps;	  /* owned; LB_MAX_SWAPS */
+	struct index row_index;	   /* rows in use by service, address and port */
+	struct index id_index;	   /* rows in use by backend id */
+	struct index server_index; /* rows in use by address and port */
+	uint32_t resolve_next;	   /* row at which the pass of lb_resolve_step goes on; 0: none */
+	uint32_t unresolved;	   /* rows */
+	uint32_t row_free;	   /* no row below it is free */
+	struct lb_table *tables;   /* owned; LB_MAX_SERVICES */
+	struct index table_index;  /* tables in use by name and family */
+	uint64_t serial;	   /* of the apply under way */
+	uint64_t endpoints;	   /* signature of the services' addresses and ports; 0: unknown */
+	bool must_wait;		   /* who was removed may be picked until running programs end */
+	struct lb_swap *swaps;	   /* owned; LB_MAX_SWAPS */
 	size_t swap_count;
-	bool apply_again;	  /* a row that went took along what another service needs */
+	bool apply_again; /* a row that went took along what another service needs */
 	struct lb_addr sources[LB_MAX_SOURCES];
 	uint32_t source_count;
 
@@ -214,6 +215,8 @@ int lb_apply_defaults(struct lb *lb, struct err *err);
 
 /* lb_apply_rows.c: a walk over the rows in use that may have id; the caller compares. */
 struct index_walk lb_rows_by_id(const struct lb *lb, uint32_t id);
+/* The same for those that may have the server of row. */
+struct index_walk lb_rows_of_server(const struct lb *lb, uint32_t row);
 
 /* lb_sweep.c */
 int lb_sweep_init(struct lb *lb);

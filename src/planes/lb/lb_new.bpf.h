@@ -132,12 +132,31 @@ static __always_inline bool source_candidate(struct slow_path *nf, __u32 i)
 	return true;
 }
 
+/* The numbers of a flow that a cookie opened; if the backend has not answered, its SYN is due again.
+ */
+static __always_inline void adopt_proxied(const bool ipv6, struct slow_path *nf,
+					  const struct lb_flow *reply)
+{
+	nf->conn.seq_delta = seq_delta_of(ipv6, reply);
+	if (reply->state != LB_STATE_SYN_SENT)
+		return;
+	nf->conn.flow.touched = reply->touched;
+	nf->client_seq = reply->touched;
+	nf->cookie = COOKIE_RIGHT;
+}
+
 /* The flow's own reply half was found: go on where it stands. */
-static __always_inline void adopt_reply(struct slow_path *nf, struct lb_flow *reply)
+static __always_inline void adopt_reply(const bool ipv6, struct slow_path *nf,
+					struct lb_flow *reply)
 {
 	reply->seen = nf->p.now;
 	nf->conn.flow.state = reply->state;
 	nf->conn.flow.flags = reply->flags;
+	if (lb_const_cookies) {
+		nf->cookie = COOKIE_NONE;
+		if (reply->flags & LB_FLOW_PROXIED)
+			adopt_proxied(ipv6, nf, reply);
+	}
 	count_event(LB_REBUILT);
 }
 
@@ -152,7 +171,7 @@ static __always_inline int find_half(const bool ipv6, __u32 i)
 	reply = conns_find(ipv6, &nf->key);
 	if (!reply || !reply_is_of(ipv6, &nf->p, reply))
 		return 0;
-	adopt_reply(nf, reply);
+	adopt_reply(ipv6, nf, reply);
 	return 1;
 }
 
@@ -178,7 +197,7 @@ static __always_inline int claim_port(struct xdp_md *ctx, const bool ipv6, __u32
 		/* What is left of an ended connection has no state for a new one. */
 		if (other->state >= LB_STATE_TIME_WAIT)
 			return conns_put(ipv6, nf, &nf->key, BPF_ANY) ? REFUSED : CLAIMED;
-		adopt_reply(nf, other);
+		adopt_reply(ipv6, nf, other);
 		return ADOPTED;
 	}
 	/* The backend keeps no TIME_WAIT for it: a new SYN from this port is welcome there. */
@@ -382,6 +401,8 @@ static __always_inline int match_vip(const bool ipv6, __u32 table, __u32 i)
 	addr_copy(nf->conn.saddr, vip->addr);
 	addr_copy(nf->conn.daddr, nf->p.daddr);
 	nf->conn.created = nf->p.now;
+	if (lb_const_cookies && forward->flags & LB_FLOW_PROXIED)
+		nf->conn.seq_delta = seq_delta_of(ipv6, forward);
 	key_of_packet(&nf->key, &nf->p);
 	return conns_put(ipv6, nf, &nf->key, BPF_NOEXIST) == 0;
 }
@@ -655,22 +676,21 @@ static __always_inline int keep_client(const bool ipv6)
 	struct slow_path *slow = slow_path();
 	const struct lb_backend *backend;
 	struct lb_flow *flow;
-	struct lb_key6 key;
 	__u32 row;
 
 	if (!slow)
 		return 0;
-	key_of_packet(&key, &slow->p);
-	flow = conns_find(ipv6, &key);
+	key_of_packet(&slow->key, &slow->p);
+	flow = conns_find(ipv6, &slow->key);
 	if (!flow)
 		return 0;
 	row = flow->backend;
 	backend = bpf_map_lookup_elem(&lb_backends, &row);
 	if (flow->flags & LB_FLOW_REPLY && backend)
-		renew_affinity(ipv6, &slow->p, flow, backend->service);
+		renew_affinity(ipv6, slow, flow, backend->service);
 	/* Not by the backend's row: that names one of two tables where IPv6 carries IPv4. */
 	else if (find_service(slow))
-		renew_affinity(ipv6, &slow->p, flow, slow->service.table);
+		renew_affinity(ipv6, slow, flow, slow->service.table);
 	return 0;
 }
 

@@ -82,6 +82,8 @@ const char *lb_state_name(enum lb_state state); /* "udp", "syn_sent", "establish
 /* -EINVAL if no state is called so. */
 int lb_state_parse(const char *name, enum lb_state *ret);
 
+#define LB_AGE_UNKNOWN UINT64_MAX
+
 struct lb_connection {
 	uint8_t proto; /* IPPROTO_TCP, IPPROTO_UDP */
 	struct addr client;
@@ -95,7 +97,7 @@ struct lb_connection {
 	uint16_t source_port;
 	enum lb_state state;
 	uint64_t idle_ns;
-	uint64_t age_ns;
+	uint64_t age_ns; /* LB_AGE_UNKNOWN: opened by a SYN cookie */
 };
 
 struct lb_connection_filter {

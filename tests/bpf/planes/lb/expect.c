@@ -157,8 +157,7 @@ static uint32_t verdict_towards(uint32_t from, uint32_t to)
 	return from == to ? XDP_TX : XDP_REDIRECT;
 }
 
-/* What the backend sees, but for the source port.  Destination NAT: the client's addresses. */
-static void talk_prepare(struct talk *talk, const struct packet *first, uint8_t flags)
+void talk_prepare(struct talk *talk, const struct packet *first, uint8_t flags)
 {
 	const struct packet *c = &talk->client;
 	bool ipv6 = packet_is_v6(first);
@@ -184,8 +183,7 @@ static void talk_prepare(struct talk *talk, const struct packet *first, uint8_t 
 		talk->backend.from = ipv6 ? SOURCE6 : SOURCE4;
 }
 
-/* Both directions' descriptions once the source port is known. */
-static void talk_complete(struct talk *talk, uint16_t sport)
+void talk_complete(struct talk *talk, uint16_t sport)
 {
 	struct packet *answer = &talk->answer;
 	struct packet *reply = &talk->reply;

@@ -59,6 +59,11 @@ struct talk {
 	uint32_t backend_side;
 };
 
+/* What the backend will see of the client's packets, but for the source port, and both directions
+ * once that is known. */
+void talk_prepare(struct talk *talk, const struct packet *first, uint8_t flags);
+void talk_complete(struct talk *talk, uint16_t sport);
+
 /* The client's first packet goes to the usual backend of its family; the source port that Loom
  * chose is found in what came out, and everything else about that frame is checked.  A connection
  * is counted, and what beside says. */

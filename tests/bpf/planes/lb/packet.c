@@ -252,6 +252,11 @@ size_t packet_bytes(const struct packet *p)
 	return packet_transport(p) - packet_network(p) + transport_bytes(p);
 }
 
+static uint16_t window_of(const struct packet *p)
+{
+	return p->window == WINDOW_NONE ? 0 : p->window ? (uint16_t)p->window : 512;
+}
+
 static void put_tcp(struct writer *w, const struct packet *p)
 {
 	uint8_t words = p->doff ? p->doff : 5;
@@ -262,9 +267,14 @@ static void put_tcp(struct writer *w, const struct packet *p)
 	put32(w, p->ack);
 	put8(w, (uint8_t)((p->say_doff ? p->say_doff : words) << 4));
 	put8(w, p->flags);
-	put16(w, p->dont_fragment ? 0 : 512);
+	put16(w, p->dont_fragment && !p->window ? 0 : window_of(p));
 	put32(w, 0);
 	memset(w->at, 1, (words - 5u) * 4);
+	if (p->mss) {
+		w->at[p->mss_at] = 2;
+		w->at[p->mss_at + 1] = 4;
+		set16(w->at + p->mss_at + 2, p->mss);
+	}
 	w->at += (words - 5u) * 4;
 }
 

@@ -44,6 +44,9 @@ struct packet {
 	uint8_t doff;  /* in words, filled with NOP options; 0: 5 */
 	uint32_t seq;
 	uint32_t ack;
+	int window;	 /* 0: 512; WINDOW_NONE: 0 */
+	uint16_t mss;	  /* TCP's option for it, in the place of four NOPs; 0: none */
+	uint8_t mss_at;	  /* bytes of options before it */
 	uint16_t payload; /* bytes */
 	uint16_t fill;	  /* first two bytes of the payload; the others count up */
 	uint16_t pad;	  /* bytes after the IP packet */
@@ -81,9 +84,10 @@ struct packet {
 	bool dont_fragment;   /* as the resets are */
 };
 
-#define TOS(value) (0x100 | (value))
-#define QUOTED_ALL 0xffff
-#define OUTER_TTL  64
+#define WINDOW_NONE (-1)
+#define TOS(value)  (0x100 | (value))
+#define QUOTED_ALL  0xffff
+#define OUTER_TTL   64
 
 #define PACKET(...)       \
 	((struct packet){ \

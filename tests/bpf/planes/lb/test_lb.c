@@ -56,9 +56,11 @@ int main(int argc, char **argv)
 	failed += test_lb_fragments();
 	failed += test_lb_icmp();
 	failed += test_lb_echo();
+	failed += test_lb_cookie();
 	world_close();
 	failed += test_lb_ports();
 	failed += test_lb_special();
+	failed += test_lb_mss();
 	failed += test_lb_stateless();
 	failed += test_lb_no_echo();
 	failed += test_lb_trace();

@@ -206,15 +206,14 @@ static void check_trace_counter(const struct outcome *got)
 		return;
 	}
 	for (uint32_t row = 0; row < ROWS; row++) {
-		int64_t here = (int64_t)(got->backends[row].to_packets +
-					 got->backends[row].from_packets);
+		int64_t here =
+			(int64_t)(got->backends[row].to_packets + got->backends[row].from_packets);
 
 		forwarded += here;
 		if (here && (told.row != row || told.backend != row + 100))
-			fail_msg("the trace says backend %u of row %u, it was row %u",
-				 told.backend, told.row, row);
-		if (here &&
-		    !(told.flags & LB_TRACE_REPLY) != !got->backends[row].from_packets)
+			fail_msg("the trace says backend %u of row %u, it was row %u", told.backend,
+				 told.row, row);
+		if (here && !(told.flags & LB_TRACE_REPLY) != !got->backends[row].from_packets)
 			fail_msg("the trace says the other direction");
 		if (here && !(told.flags & LB_TRACE_NEW) != !got->backends[row].connections)
 			fail_msg("the trace does not say whether a connection began");
@@ -230,9 +229,8 @@ void world_open(void (*specialise)(struct lb_bpf *bpf))
 	must(world.bpf);
 	size_maps(world.bpf);
 	if (world.traced)
-		bpf_map__set_max_entries(
-			bpf_object__find_map_by_name(world.bpf->obj, "lb_trace"),
-			world.trace_bytes ? world.trace_bytes : 1 << 16);
+		bpf_map__set_max_entries(bpf_object__find_map_by_name(world.bpf->obj, "lb_trace"),
+					 world.trace_bytes ? world.trace_bytes : 1 << 16);
 	world.bpf->rodata->lb_const_port_first = WORLD_PORT_FIRST;
 	world.bpf->rodata->lb_const_port_last = WORLD_PORT_LAST;
 	set_outer(world.bpf);
