@@ -263,7 +263,7 @@ static int parse_ports(const struct key *key, const char *text, struct value *re
 
 static int parse_status(const struct key *key, const char *text, struct value *ret, struct err *err)
 {
-	uint64_t first, last;
+	uint64_t first = 0, last;
 	const char *end;
 	int r = parse_digits(text, &end, &first);
 
