@@ -24,19 +24,21 @@ static int hex_digit(char c)
  * theirs. */
 static char escaped(const char **text)
 {
-	int high, low;
 	static const char names[] = "rnt\\", bytes[] = "\r\n\t\\";
 	const char *s = *text;
 	const char *name = *s ? strchr(names, *s) : NULL;
+	int high, low;
 
 	if (name) {
 		*text = s + 1;
 		return bytes[name - names];
 	}
-	if (*s != 'x' || (high = hex_digit(s[1])) < 0 || (low = hex_digit(s[2])) < 0)
+	high = *s == 'x' ? hex_digit(s[1]) : -1;
+	low = high < 0 ? -1 : hex_digit(s[2]);
+	if (low < 0)
 		return 0;
 	*text = s + 3;
-	return (char)((unsigned int)high << 4 | (unsigned int)low);
+	return (char)(high * 16 + low);
 }
 
 /* Bytes for a connection: values are printable, so the others are escaped. */
@@ -263,24 +265,27 @@ void build_upstreams(struct build *build)
 		build_integration(build);
 }
 
+/* own: services[].health, NULL for the implicit service. */
 static void build_upstream_name(struct build *build, struct item *own, struct item *common,
 				struct config_health *health)
 {
-	const struct item *name = own ? item_at(own, "upstream") : NULL;
+	bool integrated = item_value(common, "enabled").number;
+	const struct item *name = item_at(common, "upstream");
 
 	if (own && !item_value(own, "enabled").number)
 		return;
-	if (name && name->written)
+	if (own && item_at(own, "upstream")->written) {
+		name = item_at(own, "upstream");
 		use_upstream(build, name);
-	else if (item_value(common, "enabled").number)
-		name = item_at(common, "upstream");
-	if (name && name->node)
+	} else if (!integrated) {
+		if (own && own->node)
+			complain(build->complaints, node_key_place(own->node),
+				 "services[].health: 'upstream' is missing; name one of "
+				 "'upstreams', or enable ebpf.health_integration");
+		return;
+	}
+	if (name->node)
 		health->upstream = build_text(build, name->value.text);
-	else if (own && own->node && name && !name->written &&
-		 !item_value(common, "enabled").number)
-		complain(build->complaints, node_key_place(own->node),
-			 "services[].health: 'upstream' is missing; name one of 'upstreams', or "
-			 "enable ebpf.health_integration");
 }
 
 /* A service's own word, else the common one. */

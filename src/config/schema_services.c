@@ -36,7 +36,7 @@ const struct key schema_net_element = { .name = "address", .type = KEY_NET };
 const struct key schema_protocol_element = { .name = "protocol",
 					     .type = KEY_ENUM,
 					     .choices = schema_protocols };
-static const struct key client_element = { .name = "address",
+static const struct key client_element = { .name = "network",
 					   .type = KEY_NET,
 					   .flags = KEY_CLIENTS };
 static const struct key address_element = { .name = "address", .type = KEY_ADDRESS };
@@ -83,8 +83,8 @@ const struct key schema_affinity_keys[] = {
 	{ .name = "enabled",
 	  .type = KEY_BOOL,
 	  .fallback = "true",
-	  .help = "With false a client's connections may go to different backends, as without the "
-		  "mapping." },
+	  .help = "Does a client stay with its backend?  A mapping without this key says so "
+		  "too." },
 	{ .name = "timeout",
 	  .type = KEY_DURATION,
 	  .min = SEC,
@@ -98,8 +98,8 @@ const struct key schema_udp_affinity_keys[] = {
 	{ .name = "enabled",
 	  .type = KEY_BOOL,
 	  .fallback = "true",
-	  .help = "With false a client's connections may go to different backends, as without the "
-		  "mapping." },
+	  .help = "Does a client stay with its backend?  A mapping without this key says so "
+		  "too." },
 	{ .name = "timeout",
 	  .type = KEY_DURATION,
 	  .min = SEC,
