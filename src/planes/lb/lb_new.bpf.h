@@ -132,7 +132,8 @@ static __always_inline bool source_candidate(struct slow_path *nf, __u32 i)
 	return true;
 }
 
-/* The numbers of a flow that a cookie opened; if the backend has not answered, its SYN is due again.
+/* The numbers of a flow that a cookie opened; if the backend has not answered, its SYN is due
+ * again.
  */
 static __always_inline void adopt_proxied(const bool ipv6, struct slow_path *nf,
 					  const struct lb_flow *reply)
