@@ -61,12 +61,12 @@ static bool is_on(const char *interface, uint32_t command)
 /* How many features the kernel has names for. */
 static uint32_t count_names(const char *interface)
 {
-	struct {
+	union {
 		struct ethtool_sset_info info;
-		uint32_t count;
+		unsigned char room[sizeof(struct ethtool_sset_info) + sizeof(uint32_t)];
 	} set = { .info = { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ull << ETH_SS_FEATURES } };
 
-	return ask(interface, &set) == 0 && set.info.sset_mask ? set.count : 0;
+	return ask(interface, &set) == 0 && set.info.sset_mask ? set.info.data[0] : 0;
 }
 
 /* The feature's number; -ENOENT if this kernel has none of that name. */

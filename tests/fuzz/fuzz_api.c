@@ -94,6 +94,11 @@ static int fuzz_snapshot(void *ctx, struct lb_snapshot **ret, struct err *err)
 	return *ret ? 0 : -ENOMEM;
 }
 
+static bool fuzz_look(void *ctx, uint32_t id, struct lb_backend_stats *ret)
+{
+	return false;
+}
+
 static int fuzz_connections(void *ctx, const struct lb_connection_filter *filter,
 			    struct lb_cursor *cursor, struct lb_connection *connections,
 			    size_t room)
@@ -113,9 +118,20 @@ static int fuzz_trace(void *ctx, const struct trace_request *request, struct str
 }
 
 static const struct control control = {
-	NULL,	      fuzz_config,	fuzz_model,	  fuzz_readiness,      fuzz_uptime,
-	fuzz_reloads, fuzz_last_reload, fuzz_add,	  fuzz_patch,	       fuzz_remove,
-	fuzz_reload,  fuzz_snapshot,	fuzz_connections, .trace = fuzz_trace,
+	.config = fuzz_config,
+	.model = fuzz_model,
+	.readiness = fuzz_readiness,
+	.uptime_ns = fuzz_uptime,
+	.reloads = fuzz_reloads,
+	.last_reload_wall_s = fuzz_last_reload,
+	.backend_add = fuzz_add,
+	.backend_patch = fuzz_patch,
+	.backend_remove = fuzz_remove,
+	.reload = fuzz_reload,
+	.snapshot = fuzz_snapshot,
+	.backend_look = fuzz_look,
+	.connections = fuzz_connections,
+	.trace = fuzz_trace,
 };
 
 /* Cuts the next line off *text; NULL if there is none or it is "-". */

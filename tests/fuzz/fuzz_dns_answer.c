@@ -5,6 +5,8 @@
 
 #include "health/dns_wire.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const names[] = { ".", "www.loom.test", "a.b.c.d.e.f.g" };

@@ -4,6 +4,8 @@
 
 #include "health/tunnel_packet.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	/* In memory of its own, so that the sanitizer sees one byte too many. */
