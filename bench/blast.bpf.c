@@ -15,6 +15,7 @@
 #define SCATTER 0x9e3779b97f4a7c15ull
 
 struct blast_order order;
+struct blast_place places[BLAST_CPUS];
 
 /* The receiver's expectation and the forwarder's next station. */
 const volatile __be16 receive_port;
@@ -42,7 +43,8 @@ int blast_send(struct xdp_md *ctx)
 {
 	__u64 *to = (void *)(long)ctx->data;
 	const __u64 *from = (const void *)order.frame;
-	__u64 flow = (order.next++ * SCATTER) & order.mask;
+	struct blast_place *place = &places[bpf_get_smp_processor_id() & (BLAST_CPUS - 1)];
+	__u64 flow = (place->next++ * SCATTER) & order.mask;
 	__u32 saddr = bpf_htonl(order.saddr + (flow & order.client_mask));
 	__u16 sport = bpf_htons(order.sport + (flow >> order.client_bits));
 	__u32 vary = (saddr & 0xffff) + (saddr >> 16);
@@ -70,12 +72,17 @@ int blast_receive(struct xdp_md *ctx)
 {
 	const struct ethhdr *eth = (void *)(long)ctx->data;
 	const struct iphdr *ip = (const void *)(eth + 1);
-	const __be16 *ports = (const void *)(ip + 1);
+	void *end = (void *)(long)ctx->data_end;
+	const __be16 *ports;
 	__u32 row;
 	__u64 *count;
 
-	if ((void *)(ports + 2) > (void *)(long)ctx->data_end ||
-	    eth->h_proto != bpf_htons(ETH_P_IP))
+	if ((void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP))
+		return XDP_PASS;
+	if (ip->protocol == IPPROTO_IPIP)
+		ip++;
+	ports = (const void *)(ip + 1);
+	if ((void *)(ports + 2) > end)
 		return XDP_PASS;
 	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
 		return XDP_PASS;

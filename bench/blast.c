@@ -32,11 +32,12 @@
 #include "blast.h"
 #include "blast.skel.h"
 
-#define BATCH	   256
-#define SETTLE_US  50000 /* from the start of sending to the first reading */
-#define MAX_CPUS   1024
-#define MAX_FLOWS  (1u << 24)
-#define FIRST_PORT 10000
+#define BATCH	    256
+#define SETTLE_US   50000 /* from the start of sending to the first reading */
+#define MAX_CPUS    1024
+#define MAX_SENDERS 16
+#define MAX_FLOWS   (1u << 24)
+#define FIRST_PORT  10000
 
 struct port {
 	char netns[64];
@@ -58,7 +59,8 @@ struct options {
 	unsigned int vip_port;
 	unsigned int receive_port;
 	unsigned int flows;
-	unsigned int cpu;
+	unsigned int cpu;  /* the first of them */
+	unsigned int cpus; /* that send */
 	int proto;
 	double seconds;
 	unsigned long warm_up;
@@ -175,6 +177,9 @@ static bool parse_amount(struct options *o, int option, const char *text)
 	case 'C':
 		o->cpu = atoi(text);
 		return true;
+	case 'N':
+		o->cpus = atoi(text);
+		return true;
 	case 'u':
 		o->proto = IPPROTO_UDP;
 		return true;
@@ -204,6 +209,7 @@ static void parse_options(struct options *o, int argc, char **argv)
 		{ "receive-port", required_argument, NULL, 'r' },
 		{ "flows", required_argument, NULL, 'n' },
 		{ "cpu", required_argument, NULL, 'C' },
+		{ "cpus", required_argument, NULL, 'N' },
 		{ "udp", no_argument, NULL, 'u' },
 		{ "seconds", required_argument, NULL, 's' },
 		{ "warm-up", required_argument, NULL, 'W' },
@@ -216,6 +222,8 @@ static void parse_options(struct options *o, int argc, char **argv)
 			exit(2);
 	if (!o->flows || o->flows & (o->flows - 1) || o->flows > MAX_FLOWS)
 		die("--flows: expected a power of two up to %u", MAX_FLOWS);
+	if (!o->cpus || o->cpus > MAX_SENDERS || o->cpu + o->cpus > BLAST_CPUS)
+		die("--cpus: expected 1 to %d", MAX_SENDERS);
 	if (!o->from.ifindex || !o->to.ifindex)
 		die("--from and --to are needed");
 }
@@ -265,10 +273,16 @@ static void order_fill(struct blast_order *order, const struct options *o)
 	order->ifindex = o->from.ifindex;
 	order->saddr = ntohl(o->client.s_addr);
 	order->sport = FIRST_PORT;
-	order->next = time(NULL) * 7919; /* somewhere else every time */
 	order->mask = o->flows - 1;
 	order->client_bits = client_bits;
 	order->client_mask = (1u << client_bits) - 1;
+}
+
+/* Somewhere else every time, and each CPU far from the others. */
+static void places_fill(struct blast_place *places, const struct options *o)
+{
+	for (unsigned int i = 0; i < o->cpus; i++)
+		places[o->cpu + i].next = time(NULL) * 7919 + (__u64)o->flows / o->cpus * i;
 }
 
 static int attach(const struct bpf_program *program, const struct port *port)
@@ -336,13 +350,14 @@ static void pin_to(unsigned int cpu)
 		die("cannot run on CPU %u: %m", cpu);
 }
 
-/* Leaves the sender its CPU to itself, if there is another. */
-static void keep_off(unsigned int cpu)
+/* Leaves the senders their CPUs to themselves, if there is another. */
+static void keep_off(const struct options *o)
 {
 	cpu_set_t set;
 
 	memset(&set, 0xff, sizeof(set));
-	CPU_CLR(cpu, &set);
+	for (unsigned int i = 0; i < o->cpus; i++)
+		CPU_CLR(o->cpu + i, &set);
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
@@ -355,12 +370,18 @@ struct reading {
 	__u64 by_cpu[MAX_CPUS];
 };
 
+struct sender {
+	struct blast_bpf *bpf;
+	unsigned int cpu;
+	unsigned long packets;
+	pthread_t thread;
+	int softirq_fd; /* schedstat of its CPU's ksoftirqd, which takes over when pressed */
+};
+
 struct sampler {
-	int softirq_fd; /* schedstat of the sending CPU's ksoftirqd, which takes over when pressed
-			 */
 	struct blast_bpf *bpf;
 	const struct options *options;
-	pthread_t sender;
+	struct sender senders[MAX_SENDERS];
 	struct reading start;
 	struct reading end;
 };
@@ -402,51 +423,75 @@ static double softirq_seconds(int fd)
 
 static void read_all(struct sampler *s, struct reading *r)
 {
-	clockid_t clock;
-
-	pthread_getcpuclockid(s->sender, &clock);
 	r->at = seconds_of(CLOCK_MONOTONIC);
-	r->cpu = seconds_of(clock) + softirq_seconds(s->softirq_fd);
-	r->sent = *(volatile __u64 *)&s->bpf->bss->order.next;
+	r->cpu = 0;
+	r->sent = 0;
+	for (unsigned int i = 0; i < s->options->cpus; i++) {
+		const struct sender *sender = &s->senders[i];
+		clockid_t clock;
+
+		pthread_getcpuclockid(sender->thread, &clock);
+		r->cpu += seconds_of(clock) + softirq_seconds(sender->softirq_fd);
+		r->sent += *(volatile __u64 *)&s->bpf->bss->places[sender->cpu].next;
+	}
 	r->stray = count_read(s->bpf, BLAST_STRAY, r->by_cpu);
 	r->received = count_read(s->bpf, BLAST_RECEIVED, r->by_cpu);
 }
 
-/* Looks on from another CPU while the sender is inside one long system call. */
-static void *sample(void *arg)
+static void *send_from(void *arg)
 {
-	struct sampler *s = arg;
+	struct sender *sender = arg;
 
-	keep_off(s->options->cpu);
-	usleep(SETTLE_US);
-	read_all(s, &s->start);
-	usleep(s->options->seconds * 1e6);
-	read_all(s, &s->end);
-	pthread_kill(s->sender, SIGUSR1);
+	pin_to(sender->cpu);
+	send_packets(sender->bpf, sender->packets);
 	return NULL;
+}
+
+/* All of them; the network namespace of a thread is its maker's. */
+static void start(struct sampler *s, unsigned long packets)
+{
+	for (unsigned int i = 0; i < s->options->cpus; i++) {
+		s->senders[i].packets = packets;
+		if (pthread_create(&s->senders[i].thread, NULL, send_from, &s->senders[i]))
+			die("cannot start a thread: %m");
+	}
+}
+
+static void join(struct sampler *s)
+{
+	for (unsigned int i = 0; i < s->options->cpus; i++)
+		pthread_join(s->senders[i].thread, NULL);
 }
 
 static void nothing(int signum)
 {
 }
 
+/* Looks on, from another CPU if there is one, while each sender is inside one long system call. */
 static void measure(struct blast_bpf *bpf, const struct options *o)
 {
-	struct sampler s = { .bpf = bpf,
-			     .options = o,
-			     .sender = pthread_self(),
-			     .softirq_fd = softirq_open(o->cpu) };
+	struct sampler s = { .bpf = bpf, .options = o };
 	struct sigaction action = { .sa_handler = nothing };
-	pthread_t thread;
 
 	sigaction(SIGUSR1, &action, NULL);
-	pin_to(o->cpu);
-	if (o->warm_up)
-		send_packets(bpf, o->warm_up);
-	if (pthread_create(&thread, NULL, sample, &s))
-		die("cannot start a thread: %m");
-	send_packets(bpf, INT32_MAX);
-	pthread_join(thread, NULL);
+	for (unsigned int i = 0; i < o->cpus; i++) {
+		s.senders[i].bpf = bpf;
+		s.senders[i].cpu = o->cpu + i;
+		s.senders[i].softirq_fd = softirq_open(o->cpu + i);
+	}
+	keep_off(o);
+	if (o->warm_up) {
+		start(&s, o->warm_up / o->cpus);
+		join(&s);
+	}
+	start(&s, INT32_MAX);
+	usleep(SETTLE_US);
+	read_all(&s, &s.start);
+	usleep(o->seconds * 1e6);
+	read_all(&s, &s.end);
+	for (unsigned int i = 0; i < o->cpus; i++)
+		pthread_kill(s.senders[i].thread, SIGUSR1);
+	join(&s);
 	printf("{\"sent\": %llu, \"received\": %llu, \"stray\": %llu, \"seconds\": %.6f, "
 	       "\"cpu_seconds\": %.6f, \"received_by_cpu\": [",
 	       s.end.sent - s.start.sent, s.end.received - s.start.received,
@@ -461,6 +506,7 @@ int main(int argc, char **argv)
 	struct options options = { .proto = IPPROTO_TCP,
 				   .flows = 1024,
 				   .cpu = 1,
+				   .cpus = 1,
 				   .seconds = 1,
 				   .vip_port = 80,
 				   .receive_port = 80 };
@@ -470,6 +516,7 @@ int main(int argc, char **argv)
 	parse_options(&options, argc, argv);
 	bpf = load(&options);
 	order_fill(&bpf->bss->order, &options);
+	places_fill(bpf->bss->places, &options);
 	enter(options.from.netns);
 	measure(bpf, &options);
 	blast_bpf__destroy(bpf);

@@ -38,7 +38,7 @@ static __always_inline void ns_write_ipv4(void *frame, __u32 saddr, __u16 sport)
 #pragma unroll
 	for (int i = 0; i < NS_IPV4_BYTES / 8; i++)
 		to[i] = order.frame[i];
-	__builtin_memcpy(frame + ETH_HLEN + offsetof(struct iphdr, saddr), &saddr, sizeof(saddr));
+	*(__u32 *)(frame + ETH_HLEN + offsetof(struct iphdr, saddr)) = saddr;
 	*(__u16 *)(frame + ETH_HLEN + sizeof(struct iphdr)) = sport;
 }
 
@@ -49,8 +49,7 @@ static __always_inline void ns_write_ipv6(void *frame, __u32 saddr, __u16 sport)
 #pragma unroll
 	for (int i = 0; i < NS_IPV6_BYTES / 8; i++)
 		to[i] = order.frame[i];
-	__builtin_memcpy(frame + ETH_HLEN + offsetof(struct ipv6hdr, saddr) + 12, &saddr,
-			 sizeof(saddr));
+	*(__u32 *)(frame + ETH_HLEN + offsetof(struct ipv6hdr, saddr) + 12) = saddr;
 	*(__u16 *)(frame + ETH_HLEN + sizeof(struct ipv6hdr)) = sport;
 }
 
@@ -78,7 +77,7 @@ int ns_balance(struct xdp_md *ctx)
 {
 	int verdict = lb_main(ctx);
 
-	if (ns_outer && verdict == XDP_REDIRECT)
+	if (ns_outer && (verdict == XDP_TX || verdict == XDP_REDIRECT))
 		bpf_xdp_adjust_head(ctx, ns_outer);
 	return ns_restore(ctx, verdict);
 }

@@ -31,7 +31,8 @@
 #define TABLE_SIZE   65537
 #define FEW_ENTRIES  1000000 /* the default */
 #define MANY_ENTRIES 2621440 /* 1,048,576 connections under NAT, and a quarter more */
-#define HOP_IFINDEX  2	     /* only the verdict is looked at: the frame goes nowhere */
+#define IN_IFINDEX   1	     /* the loopback device: packets of BPF_PROG_TEST_RUN come in there */
+#define OUT_IFINDEX  2	     /* only the verdict is looked at: the frame goes nowhere */
 #define SERVICE_PORT 80
 #define BACKEND_PORT 8080
 #define OTHER_PORT   40000 /* neither a service's nor in NAT's range */
@@ -58,17 +59,26 @@ enum run {
 static const char *const run_names[] = { "pass_ns", "wrapper_ns", "push_pop_ns", "balance_ns",
 					 "table_ns" };
 
+enum table {
+	TABLE_LRU,	/* the daemon's */
+	TABLE_LRU_CPUS, /* each CPU has a share: BPF_F_NO_COMMON_LRU */
+	TABLE_HASH,	/* maps.connections.type: hash */
+};
+
 /* One load of the program, specialised as loomd would. */
 struct group {
 	const char *name;
 	enum lb_mode mode;
 	int proto;
+	enum table table;
 	bool ipv6;
-	bool outer6;	/* IPv4 in IPv6 */
-	bool stateless; /* no connection table */
-	bool noting;	/* every packet notes its time */
-	bool many;	/* measured with the most flows, too */
-	bool quick;	/* part of the quick run */
+	bool outer6;	 /* IPv4 in IPv6 */
+	bool stateless;	 /* no connection table */
+	bool noting;	 /* every packet notes its time */
+	bool redirect;	 /* sent out of another interface, as NAT's packets are */
+	bool many;	 /* measured with the most flows, too */
+	bool quick;	 /* part of the quick run, without the most flows ... */
+	bool quick_many; /* ... but for this one */
 };
 
 enum kind {
@@ -126,6 +136,17 @@ static void address(__be32 word[4], bool ipv6, __u32 net, __u32 host)
 	}
 }
 
+static bool is_nat(const struct group *g)
+{
+	return g->mode < LB_MODE_IPIP;
+}
+
+/* Out of the interface where it came in: the balancer of DSR has one. */
+static bool goes_back(const struct group *g)
+{
+	return !is_nat(g) && !g->redirect;
+}
+
 static void fill_backends(const struct bench *b)
 {
 	struct lb_addr source;
@@ -137,7 +158,7 @@ static void fill_backends(const struct bench *b)
 		struct lb_backend backend = {
 			.hop = { .dmac = { 2, 0, 0, 0, 0, 2 },
 				 .smac = { 2, 0, 0, 0, 0, 1 },
-				 .ifindex = HOP_IFINDEX },
+				 .ifindex = goes_back(b->group) ? IN_IFINDEX : OUT_IFINDEX },
 			.id = row,
 			.incarnation = 1,
 			.source_count = 1,
@@ -173,16 +194,10 @@ static void set_bit(__u64 *words, unsigned int bit)
 	words[bit / 64] |= 1ull << bit % 64;
 }
 
-static bool is_nat(const struct group *g)
-{
-	return g->mode < LB_MODE_IPIP;
-}
-
 static void fill_service(const struct bench *b)
 {
 	struct lb_service_key key = { .port = htons(SERVICE_PORT), .proto = b->group->proto };
-	struct lb_service service = { .table_size = TABLE_SIZE,
-				      .mode = b->group->mode };
+	struct lb_service service = { .table_size = TABLE_SIZE, .mode = b->group->mode };
 	struct lb_control control = { .abi_version = LB_ABI_VERSION, .generation = 1 };
 	static struct lb_ports ports;
 	__u32 zero = 0;
@@ -246,6 +261,14 @@ static void specialise(struct ns_bpf *bpf, const struct group *g)
 	bpf->rodata->ns_outer = outer_bytes(g);
 }
 
+static void choose_table(struct bpf_map *map, enum table table)
+{
+	if (table == TABLE_HASH)
+		bpf_map__set_type(map, BPF_MAP_TYPE_HASH);
+	else if (table == TABLE_LRU_CPUS)
+		bpf_map__set_map_flags(map, BPF_F_NO_COMMON_LRU);
+}
+
 static void bench_open(struct bench *b, __u32 entries)
 {
 	const struct group *g = b->group;
@@ -253,6 +276,8 @@ static void bench_open(struct bench *b, __u32 entries)
 	b->bpf = ns_bpf__open();
 	if (!b->bpf)
 		die("cannot open the program: %m");
+	choose_table(b->bpf->maps.lb_conns4, g->table);
+	choose_table(b->bpf->maps.lb_conns6, g->table);
 	bpf_map__set_max_entries(b->bpf->maps.lb_conns4, g->ipv6 ? 1024 : entries);
 	bpf_map__set_max_entries(b->bpf->maps.lb_conns6, g->ipv6 ? entries : 1024);
 	bpf_map__set_max_entries(b->bpf->maps.lb_backends, BACKENDS + 1);
@@ -355,7 +380,7 @@ static double run(const struct bench *b, const struct bpf_program *program, __u3
 static double run_counted(const struct bench *b, enum kind kind, __u32 repeat, __u32 *ret_others)
 {
 	struct ns_order *order = &b->bpf->bss->order;
-	int verdict = kind == NOT_OURS ? XDP_PASS : XDP_REDIRECT;
+	int verdict = kind == NOT_OURS ? XDP_PASS : goes_back(b->group) ? XDP_TX : XDP_REDIRECT;
 	double ns;
 
 	memset(order->verdicts, 0, sizeof(order->verdicts));
@@ -411,8 +436,8 @@ static void row_print(const struct bench *b, enum kind kind, __u32 flows, __u32 
 
 	printf("{\"kind\": \"%s\", \"group\": \"%s\", \"family\": %d, \"proto\": \"%s\", "
 	       "\"flows\": %u, \"packets\": %u, \"others\": %u",
-	       kind_names[kind], g->name, g->ipv6 ? 6 : 4,
-	       g->proto == IPPROTO_TCP ? "tcp" : "udp", flows, repeat, others);
+	       kind_names[kind], g->name, g->ipv6 ? 6 : 4, g->proto == IPPROTO_TCP ? "tcp" : "udp",
+	       flows, repeat, others);
 	for (int which = 0; which < RUNS; which++) {
 		if (!has_run(b, kind, which))
 			continue;
@@ -495,7 +520,8 @@ static void measure(const struct settings *settings, const struct group *group)
 
 	if (!group->noting)
 		measure_few(&b);
-	if (settings->most_flows > LEAST_REPEAT && group->many)
+	if (settings->most_flows > LEAST_REPEAT && group->many &&
+	    (!settings->quick || group->quick_many))
 		measure_many(&b);
 }
 
@@ -503,17 +529,20 @@ static const struct group groups[] = {
 	{ "nat4", LB_MODE_NAT_FULL, IPPROTO_TCP, .many = true, .quick = true },
 	{ "nat4-noting", LB_MODE_NAT_FULL, IPPROTO_TCP, .many = true, .noting = true },
 	{ "nat4-udp", LB_MODE_NAT_FULL, IPPROTO_UDP, .many = true },
-	{ "nat6", LB_MODE_NAT_FULL, IPPROTO_TCP, .ipv6 = true, .many = true, .quick = true },
+	{ "nat6", LB_MODE_NAT_FULL, IPPROTO_TCP, .ipv6 = true, .many = true },
 	{ "nat6-udp", LB_MODE_NAT_FULL, IPPROTO_UDP, .ipv6 = true },
 	{ "destination4", LB_MODE_NAT_DESTINATION, IPPROTO_TCP, .many = true },
-	{ "ipip4", LB_MODE_IPIP, IPPROTO_TCP, .many = true, .quick = true },
+	{ "ipip4", LB_MODE_IPIP, IPPROTO_TCP, .many = true, .quick = true, .quick_many = true },
+	{ "ipip4-redirect", LB_MODE_IPIP, IPPROTO_TCP, .redirect = true },
+	{ "ipip4-lru-cpus", LB_MODE_IPIP, IPPROTO_TCP, TABLE_LRU_CPUS, .many = true },
+	{ "ipip4-hash", LB_MODE_IPIP, IPPROTO_TCP, TABLE_HASH, .many = true },
 	{ "ipip4-udp", LB_MODE_IPIP, IPPROTO_UDP, .many = true },
 	{ "ipip6", LB_MODE_IPIP, IPPROTO_TCP, .ipv6 = true, .many = true, .quick = true },
 	{ "ipip4in6", LB_MODE_IPIP, IPPROTO_TCP, .outer6 = true },
 	{ "gue4", LB_MODE_GUE, IPPROTO_TCP, .many = true },
 	{ "l2", LB_MODE_L2, IPPROTO_TCP, .many = true, .quick = true },
 	{ "l2-udp", LB_MODE_L2, IPPROTO_UDP },
-	{ "stateless4", LB_MODE_IPIP, IPPROTO_TCP, .stateless = true, .many = true },
+	{ "stateless4", LB_MODE_IPIP, IPPROTO_TCP, .stateless = true, .many = true, .quick = true },
 	{ "stateless6", LB_MODE_IPIP, IPPROTO_TCP, .ipv6 = true, .stateless = true },
 	{ "stateless-l2", LB_MODE_L2, IPPROTO_TCP, .stateless = true },
 };

@@ -66,8 +66,8 @@ def is_listening(lab, netns, address, port):
     return f"{address}:{port} " in lab.run(netns, "ss", "-Hltn")
 
 
-def loom(lab, site, loomd, connections):
-    """Loom in native mode, full NAT."""
+def loom(lab, site, loomd, connections, tunnel=False):
+    """Loom in native mode, full NAT, or IPIP to where backends answer themselves."""
     name = site.netns
     config = {
         "instance": "bench", "state_dir": str(lab.tmp / f"{name}-state"),
@@ -77,8 +77,10 @@ def loom(lab, site, loomd, connections):
             "xdp": {"interface": [site.client_side, site.backend_side], "mode": "native"},
             "conntrack": {"max_entries": connections},
         },
-        "services": [{"name": s.name, "addresses": [s.vip], "protocol": s.proto, "ports": [s.port], "nat": "full",
-                      "backends": [{"address": address, "port": s.backend_port} for address in s.backends]}
+        "services": [{"name": s.name, "addresses": [s.vip], "protocol": s.proto, "ports": [s.port],
+                      **({"mode": "dsr", "encap": "ipip"} if tunnel else {"nat": "full"}),
+                      "backends": [{"address": address} if tunnel else {"address": address, "port": s.backend_port}
+                                   for address in s.backends]}
                      for s in site.services],
     }
     (lab.tmp / f"{name}-state").mkdir()

@@ -121,8 +121,10 @@ class Lab:
         """Each command is one line of `ip -batch`."""
         sh("ip", "-n", netns, "-batch", "-", stdin="\n".join(commands) + "\n")
 
-    def veth(self, netns, name, address, peer_netns, peer, peer_address):
-        sh("ip", "link", "add", name, "netns", netns, "type", "veth", "peer", "name", peer, "netns", peer_netns)
+    def veth(self, netns, name, address, peer_netns, peer, peer_address, queues=1):
+        count = ("numtxqueues", str(queues), "numrxqueues", str(queues))
+        sh("ip", "link", "add", name, "netns", netns, *count, "type", "veth", "peer", "name", peer, "netns", peer_netns,
+           *count)
         for where, link, cidr in ((netns, name, address), (peer_netns, peer, peer_address)):
             self.ip(where, f"addr add {cidr} dev {link}", f"link set {link} up")
 

@@ -1,4 +1,4 @@
-"""Packets per second through a balancer on one CPU."""
+"""Packets per second through a balancer on one CPU, and what a second one adds."""
 import json
 import os
 
@@ -20,11 +20,11 @@ class Path:
     vip, receive_port = VIP, BACKEND_PORT
     stateful = True
 
-    def __init__(self, lab, tools, name):
+    def __init__(self, lab, tools, name, queues=1):
         self.lab, self.tools, self.name = lab, tools, name
         self.gen, self.lb, self.be = (lab.netns(f"{name}-{role}") for role in ("gen", "lb", "be"))
-        lab.veth(self.gen, "gen0", "10.0.0.2/24", self.lb, "lb0", "10.0.0.1/24")
-        lab.veth(self.lb, "lb1", "10.1.0.1/24", self.be, "be0", "10.1.0.2/24")
+        lab.veth(self.gen, "gen0", "10.0.0.2/24", self.lb, "lb0", "10.0.0.1/24", queues)
+        lab.veth(self.lb, "lb1", "10.1.0.1/24", self.be, "be0", "10.1.0.2/24", queues)
         lab.sysctl(self.lb, "net.ipv4.ip_forward=1")
         self.lb_mac = lab.mac(self.lb, "lb0")
         lab.ip(self.lb, f"neigh replace 10.1.0.2 lladdr {lab.mac(self.be, 'be0')} dev lb1 nud permanent",
@@ -43,11 +43,11 @@ class Path:
         """What bench-blast has to attach in the balancer's place."""
         return ["--pass", f"{self.lb}:lb0"]
 
-    def blast(self, flows, seconds, cpu, warm_up=0, udp=False):
+    def blast(self, flows, seconds, cpu, warm_up=0, udp=False, cpus=1):
         args = [str(self.tools / "bench-blast"), "--from", f"{self.gen}:gen0", "--to", f"{self.be}:be0",
                 "--next-mac", self.lb_mac, "--vip", self.vip, "--vip-port", str(VIP_PORT),
                 "--receive-port", str(self.receive_port), "--client", CLIENTS, "--flows", str(flows),
-                "--cpu", str(cpu), "--seconds", str(seconds), "--warm-up", str(warm_up)]
+                "--cpu", str(cpu), "--cpus", str(cpus), "--seconds", str(seconds), "--warm-up", str(warm_up)]
         result = json.loads(sh(*args, *self.program(), *(["--udp"] if udp else []), timeout=120))
         result["mpps"] = result["received"] / result["cpu_seconds"] / 1e6
         result["mpps_clock"] = result["received"] / result["seconds"] / 1e6
@@ -84,6 +84,39 @@ class Loom(Path):
 
     def program(self):
         return []
+
+
+class LoomIpip(Path):
+    label = "Loom, native, IPIP"
+    receive_port = VIP_PORT
+
+    def set_up(self):
+        balancers.loom(self.lab, self.site, self.lab.loomd, CONNECTIONS, tunnel=True)
+
+    def program(self):
+        return []
+
+
+def scale(lab, tools, rounds, seconds, say, flows=65536):
+    """One CPU with a queue of its own, and two, in turn.  Each sends, balances and receives.  By the time of the CPUs
+    themselves, so that other programs do not count; what they wait for each other does."""
+    if os.cpu_count() < 2:
+        say("not measured on two CPUs: this machine has one")
+        return []
+    kinds = [Forward] + ([Loom, LoomIpip] if lab.loomd else [])
+    rows = []
+    for kind in kinds:
+        path = kind(lab, tools, f"{kind.__name__.lower()}2", queues=2)
+        results = {1: [], 2: []}
+        path.blast(flows, 0.1, 0, warm_up=flows * 2)
+        for index in range(rounds):
+            for cpus in (1, 2) if index % 2 == 0 else (2, 1):
+                say(f"{path.label}: {cpus} CPUs, round {index + 1} of {rounds}")
+                result = path.blast(flows, seconds, 0, warm_up=flows, cpus=cpus)
+                result["mpps"] *= cpus   # of all CPUs' time, if they had all of it
+                results[cpus].append(result)
+        rows.append({"path": path.name, "label": path.label, "flows": flows, "one": results[1], "two": results[2]})
+    return rows
 
 
 def compare(lab, tools, rounds, seconds, say):

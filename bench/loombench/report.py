@@ -51,7 +51,7 @@ KINDS = {"not_ours": "not ours", "established": "established", "established_note
          "new": "new flow"}
 
 GROUPS = {"nat4": "NAT", "nat4-noting": "NAT", "nat4-udp": "NAT", "nat6": "NAT", "nat6-udp": "NAT",
-          "destination4": "NAT of destination", "ipip4": "IPIP", "ipip4-udp": "IPIP", "ipip6": "IPIP",
+          "destination4": "NAT of destination", "ipip4": "IPIP", "ipip4-udp": "IPIP", "ipip4-lru-cpus": "IPIP, LRU per CPU", "ipip4-hash": "IPIP, plain hash", "ipip4-redirect": "IPIP, other interface", "ipip6": "IPIP",
           "ipip4in6": "IPIP, 4 in 6", "gue4": "GUE", "l2": "L2", "l2-udp": "L2", "stateless4": "IPIP, no table",
           "stateless6": "IPIP, no table", "stateless-l2": "L2, no table"}
 
@@ -117,6 +117,20 @@ def pps_report(rows, targets):
           ("", "flows", "Mpps", "× nftables", "lost"), lines)
 
 
+def scale_report(rows):
+    lines = []
+    for row in rows:
+        one, two = ([r["mpps"] for r in row[cpus]] for cpus in ("one", "two"))
+        row["ratio"] = ratio(two, one)
+        by_cpu = [sum(r["received_by_cpu"][cpu] for r in row["two"]) for cpu in (0, 1)]
+        lines.append((row["label"], spread(summary(one), 2), spread(summary(two), 2), spread(row["ratio"], 2),
+                      f"{100 * by_cpu[1] / max(1, sum(by_cpu)):.0f}%"))
+    if lines:
+        table(f"Scaling: million packets per second of {rows[0]['flows']:,} flows on one CPU and on two, each with a queue of its\n"
+              "own, per second of their time (quartiles); how much of it the second one received",
+              ("", "one CPU", "two CPUs", "two / one", "second's"), lines)
+
+
 def balancer_us(rows, kind, count):
     """CPU microseconds per connection or request above the same run without a balancer, by site, round by round."""
     base = {row["prepared"]: row for row in rows if row["site"].startswith("direct")}
@@ -147,3 +161,41 @@ def http_report(rows, targets):
     if ours:
         gain = theirs["balancer_us_per_connection"]["median"] / max(0.1, ours["balancer_us_per_connection"]["median"])
         targets.at_least("short connections per balancer CPU second, against HAProxy", gain, 5, "×")
+
+
+def scale_report(result, targets):
+    rows = [("start", f"{result['start_s']:.2f} s"), ("restart, taking over", f"{result['restart_s']:.2f} s"),
+            ("all 1,000 tables edited in place (reload)", f"{result['edit_all_s']:.2f} s"),
+            ("all 1,000 tables swapped (reload)", f"{result['swap_all_s']:.2f} s"),
+            ("memory of the process", f"{result['memory']['process'] / 2**20:.0f} MB"),
+            ("memory of the maps", f"{result['memory']['maps'] / 2**20:.0f} MB"),
+            *((f"GET {path}", f"{seconds * 1e3:.0f} ms") for path, seconds in result["get"].items()),
+            ("new connections to a removed backend", f"{result['removal']['after']} (before: {result['removal']['before']})"),
+            ("requests that failed meanwhile", f"{result['removal']['failed']} of {result['removal']['requests']}")]
+    table("1,000 services of 10 backends", ("", "measured"), rows)
+    lines = []
+    for kind, change in result["changes"].items():
+        ms = sorted(1e3 * seconds for seconds in change["seconds"])
+        lines.append((kind, spread(summary(ms), 1), f"{ms[-1 - len(ms) // 100]:.1f}", f"{1e3 * len(ms) / sum(ms):.0f}",
+                      f"{change['beside_p99'] * 1e3:.1f}", f"{change['beside_max'] * 1e3:.1f}"))
+        targets.at_most(f"scale: {kind} of one backend", summary(ms)["median"], 30 if kind == "DELETE" else 10, "ms")
+    table("One change of a backend, ms", ("", "median", "p99", "a second", "others wait, p99", "at most"), lines)
+    targets.at_most("scale: start", result["start_s"], 4, "s")
+    for path in ("/ebpf/backends", "/metrics"):
+        targets.at_most(f"scale: GET {path}", result["get"][path] * 1e3, 200, "ms")
+
+
+def million_report(result):
+    flood = result["overflow"]
+    table("1,048,576 connections, full NAT", ("", "measured"), [
+        ("listed by the API", f"{result['listed']:,} ({result['distinct']:,} different)"),
+        ("memory of one connection (two entries)", f"{2 * result['bytes'] / result['entries']:.0f} B"),
+        ("sweep of the empty table", f"{result['sweep_empty_s'] * 1e3:.0f} ms"),
+        ("sweep", f"{result['sweep_s'] * 1e3:.0f} ms"),
+        ("Mpps, swept without pause", spread(summary(result["mpps"]["swept"]), 2)),
+        ("Mpps, the daemon stopped", spread(summary(result["mpps"]["stopped"]), 2)),
+        ("ratio", spread(ratio(result["mpps"]["swept"], result["mpps"]["stopped"]), 3)),
+        ("all pages of 1,000", f"{sum(result['pages']):.1f} s in {len(result['pages'])} pages"),
+        ("one page", f"{spread(summary(result['pages']), 1, 1e3)} ms"),
+        ("then so many new ones", f"{flood['new']:,}"),
+        ("lost of those that went on sending", f"{flood['lost']} of {flood['keepers']}")])

@@ -17,13 +17,14 @@ _loom_words() {
 	local common='--instance --socket --url --token-file --json --help --version'
 
 	case "$1" in
-	'') echo "status services backends health conns stats reload config doctor decap irq help $common" ;;
+	'') echo "status services backends health conns stats trace reload config doctor decap irq help $common" ;;
 	status | services | health | stats) echo "--watch $common" ;;
 	backends) echo "add rm weight drain undrain --watch $common" ;;
 	'backends add') echo "--weight --id --service $common" ;;
 	'backends drain') echo "--deadline $common" ;;
 	'backends rm') echo "--deadline --force --wait $common" ;;
 	conns) echo "--client --backend --state --limit --all --watch $common" ;;
+	trace) echo "--duration --address --port --proto --backend --drops --sample --count --write $common" ;;
 	reload) echo "--reset $common" ;;
 	doctor) echo "--config $common" ;;
 	decap) echo "--iface --vip --mode --gue-port --pin-path --check --show --detach $common" ;;
@@ -31,7 +32,7 @@ _loom_words() {
 	'irq plan') echo "--iface --cpus --numa --root $common" ;;
 	'irq apply') echo "--iface --cpus --numa --force --root $common" ;;
 	'irq show') echo "--iface --root --watch $common" ;;
-	help) echo 'status services backends health conns stats reload config doctor decap irq' ;;
+	help) echo 'status services backends health conns stats trace reload config doctor decap irq' ;;
 	'help backends') echo 'add rm weight drain undrain' ;;
 	'help irq') echo 'plan apply show' ;;
 	*) echo "$common" ;;
@@ -57,7 +58,7 @@ _loom() {
 			[ $((i + 1)) -lt "$cword" ] && _loom_command+=("$word" "${words[i + 1]}")
 			((i++))
 			;;
-		--weight | --id | --service | --deadline | --client | --backend | --state | --limit | --config | -c | --iface | --vip | --mode | --gue-port | --pin-path | -i | --cpus | --root) ((i++)) ;;
+		--weight | --id | --service | --deadline | --client | --backend | --state | --limit | --duration | --address | --port | --proto | --sample | --count | --write | -w | --config | -c | --iface | --vip | --mode | --gue-port | --pin-path | -i | --cpus | --root) ((i++)) ;;
 		-*) ;;
 		*)
 			case "$verb" in
@@ -80,7 +81,7 @@ _loom() {
 		mapfile -t COMPREPLY < <(compgen -W 'native generic' -- "$cur")
 		return
 		;;
-	--socket | --token-file | --config | -c | --pin-path)
+	--socket | --token-file | --config | -c | --write | -w | --pin-path)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
@@ -100,11 +101,15 @@ _loom() {
 		mapfile -t COMPREPLY < <(compgen -W "$(_loom_services)" -- "$cur")
 		return
 		;;
+	--proto)
+		mapfile -t COMPREPLY < <(compgen -W 'tcp udp icmp icmpv6' -- "$cur")
+		return
+		;;
 	--state)
 		mapfile -t COMPREPLY < <(compgen -W 'udp syn_sent syn_recv established fin_wait time_wait closed' -- "$cur")
 		return
 		;;
-	--instance | --url | --weight | --id | --deadline | --client | --limit | --vip | --gue-port | --cpus) return ;;
+	--duration | --address | --port | --sample | --count | --instance | --url | --weight | --id | --deadline | --client | --limit | --vip | --gue-port | --cpus) return ;;
 	esac
 
 	case "$verb" in

@@ -174,7 +174,7 @@ enum lb_service_flags {
 	LB_SERVICE_FILTER = 1 << 0,	/* lb_filters knows some of its clients */
 	LB_SERVICE_DENY = 1 << 1,	/* clients that lb_filters does not know are refused */
 	LB_SERVICE_PASS = 1 << 2,	/* new flows go to the local stack */
-	LB_SERVICE_SHARED = 1 << 3,	/* the local stack may have flows of it: hybrid mode */
+	LB_SERVICE_SHARED = 1 << 3,	/* the local stack may have flows of it */
 	LB_SERVICE_QUIC = 1 << 4,	/* by server id, where a packet has one */
 	LB_SERVICE_LIMIT_PASS = 1 << 5, /* what exceeds a limit goes to the local stack */
 	LB_SERVICE_COOKIES = 1 << 6,	/* SYNs that exceed a limit are answered with a cookie */
@@ -442,7 +442,7 @@ struct lb_trace_filter {
 	__u32 backend; /* id */
 	__u32 sample;  /* one packet in so many; 0, 1: each */
 	__be16 port;   /* either end's, as above */
-	__u8 proto; /* IPPROTO_ICMP: ICMPv6, too */
+	__u8 proto;    /* IPPROTO_ICMP: ICMPv6, too */
 	__u8 only_drops;
 };
 ABI_SIZE(struct lb_trace_filter, 44);

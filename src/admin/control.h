@@ -76,6 +76,8 @@ struct control {
 		      struct err *err);
 
 	int (*snapshot)(void *ctx, struct lb_snapshot **ret, struct err *err);
+	/* One backend, without its counters.  False: the data path does not know it. */
+	bool (*backend_look)(void *ctx, uint32_t id, struct lb_backend_stats *ret);
 	int (*connections)(void *ctx, const struct lb_connection_filter *filter,
 			   struct lb_cursor *cursor, struct lb_connection *connections,
 			   size_t room);

@@ -35,6 +35,8 @@ static int append(const char *data, size_t len, void *body)
 	return 0;
 }
 
+#define JSON_FORM (JSON_COMPACT | JSON_REAL_PRECISION(12))
+
 void reply_json(struct reply *reply, unsigned int status, json_t *root)
 {
 	static const char no_memory[] =
@@ -44,14 +46,39 @@ void reply_json(struct reply *reply, unsigned int status, json_t *root)
 	buf_done(&reply->body);
 	reply->content_type = "application/json";
 	reply->status = status;
-	if (!root || json_dump_callback(root, append, &reply->body,
-					JSON_COMPACT | JSON_REAL_PRECISION(12)) < 0) {
+	if (!root || json_dump_callback(root, append, &reply->body, JSON_FORM) < 0) {
 		buf_done(&reply->body);
 		buf_append(&reply->body, no_memory, sizeof(no_memory) - 1);
 		reply->status = 500;
 	}
 	buf_append(&reply->body, "\n", 1);
 	json_decref(root);
+}
+
+void reply_list(struct reply *reply, const char *name)
+{
+	buf_done(&reply->body);
+	reply->content_type = "application/json";
+	reply->status = 200;
+	buf_printf(&reply->body, "{\"%s\":[", name);
+}
+
+void reply_item(struct reply *reply, json_t *item)
+{
+	struct buf *body = &reply->body;
+
+	if (body->len && body->data[body->len - 1] != '[')
+		buf_append(body, ",", 1);
+	if (!item || json_dump_callback(item, append, body, JSON_FORM) < 0)
+		body->failed = true;
+	json_decref(item);
+}
+
+void reply_list_end(struct reply *reply)
+{
+	buf_append(&reply->body, "]}\n", 3);
+	if (buf_failed(&reply->body))
+		reply_json(reply, 500, NULL);
 }
 
 /* What a person typed comes back in messages, and may be no UTF-8. */

@@ -49,6 +49,12 @@ void reply_done(struct reply *reply);
 /* Answers with root, which it takes; NULL stands for an allocation that failed and becomes 500. */
 void reply_json(struct reply *reply, unsigned int status, json_t *root);
 
+/* Answers 200 with {NAME: [item, ...]}, item after item, so that of thousands one is in memory
+ * twice.  reply_item takes item; NULL as above. */
+void reply_list(struct reply *reply, const char *name);
+void reply_item(struct reply *reply, json_t *item);
+void reply_list_end(struct reply *reply);
+
 /* Answers with the API's error form.  field may be NULL.  The text need not be UTF-8. */
 void reply_error(struct reply *reply, enum reply_code code, const char *field, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

@@ -90,22 +90,32 @@ static json_t *source_json(const struct lb_backend_stats *stats)
 	return json_string(addr_format(&stats->source, text));
 }
 
-static json_t *backend_json(const struct backend *backend, const char *service,
-			    const struct reading *reading)
+/* stats: NULL while there are none. */
+static json_t *backend_json(const struct control *control, const struct backend *backend,
+			    const char *service, const struct lb_backend_stats *stats)
 {
-	const struct lb_backend_stats *stats = reading_of(reading, backend->id);
 	char address[ADDR_TEXT_LEN];
 
-	return json_pack("{s:I, s:s, s:s, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o, s:I}", "id",
-			 (json_int_t)backend->id, "service", service, "address",
-			 addr_format(&backend->address, address), "port", (int)backend->port,
-			 "weight", (json_int_t)backend->weight, "state",
-			 backend_state_name(backend->state), "origin",
-			 backend->origin == BACKEND_FROM_API ? "api" : "config", "deadline_seconds",
-			 deadline_json(backend), "health",
-			 rest_health_json(reading->control, service, backend), "next_hop",
-			 next_hop_json(stats), "source", source_json(stats), "connections_active",
-			 (json_int_t)(stats ? stats->connections_active : 0));
+	return json_pack(
+		"{s:I, s:s, s:s, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o, s:I}", "id",
+		(json_int_t)backend->id, "service", service, "address",
+		addr_format(&backend->address, address), "port", (int)backend->port, "weight",
+		(json_int_t)backend->weight, "state", backend_state_name(backend->state), "origin",
+		backend->origin == BACKEND_FROM_API ? "api" : "config", "deadline_seconds",
+		deadline_json(backend), "health", rest_health_json(control, service, backend),
+		"next_hop", next_hop_json(stats), "source", source_json(stats),
+		"connections_active", (json_int_t)(stats ? stats->connections_active : 0));
+}
+
+static void reply_service(struct reply *reply, const struct reading *reading,
+			  const struct service *service)
+{
+	for (size_t i = 0; i < service->backend_count; i++) {
+		const struct backend *backend = &service->backends[i];
+
+		reply_item(reply, backend_json(reading->control, backend, service->name,
+					       reading_of(reading, backend->id)));
+	}
 }
 
 void rest_backends(struct call *call)
@@ -114,21 +124,15 @@ void rest_backends(struct call *call)
 	struct err err = { 0 };
 	int r = reading_take(call->control, &reading, &err);
 	const struct model *model = call->control->model(call->control->ctx);
-	json_t *list;
 
 	if (r < 0) {
 		reply_errno(call->reply, r, &err, NULL);
 		return;
 	}
-	list = json_array();
-	for (size_t i = 0; i < model->service_count; i++) {
-		const struct service *service = &model->services[i];
-
-		for (size_t j = 0; j < service->backend_count; j++)
-			json_array_append_new(
-				list, backend_json(&service->backends[j], service->name, &reading));
-	}
-	reply_json(call->reply, 200, json_pack("{s:o}", "backends", list));
+	reply_list(call->reply, "backends");
+	for (size_t i = 0; i < model->service_count; i++)
+		reply_service(call->reply, &reading, &model->services[i]);
+	reply_list_end(call->reply);
 	reading_done(&reading);
 }
 
@@ -154,27 +158,26 @@ void rest_backends_stats(struct call *call)
 {
 	struct reading reading = { 0 };
 	struct err err = { 0 };
-	json_t *list;
 	int r = reading_take(call->control, &reading, &err);
 
 	if (r < 0) {
 		reply_errno(call->reply, r, &err, NULL);
 		return;
 	}
-	list = json_array();
+	reply_list(call->reply, "backends");
 	for (size_t i = 0; i < reading.snapshot->backend_count; i++)
-		json_array_append_new(list,
-				      counts_json(call->control, &reading.snapshot->backends[i]));
-	reply_json(call->reply, 200, json_pack("{s:o}", "backends", list));
+		reply_item(call->reply, counts_json(call->control, &reading.snapshot->backends[i]));
+	reply_list_end(call->reply);
 	reading_done(&reading);
 }
 
 void rest_answer_backend(struct call *call, unsigned int status, const struct backend *backend,
 			 const char *service)
 {
-	struct reading reading = { 0 };
+	const struct control *control = call->control;
+	struct lb_backend_stats stats;
+	bool known = control->backend_look(control->ctx, backend->id, &stats);
 
-	(void)reading_take(call->control, &reading, NULL);
-	reply_json(call->reply, status, backend_json(backend, service, &reading));
-	reading_done(&reading);
+	reply_json(call->reply, status,
+		   backend_json(control, backend, service, known ? &stats : NULL));
 }

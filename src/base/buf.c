@@ -47,20 +47,29 @@ void buf_append(struct buf *buf, const void *data, size_t len)
 	buf->data[buf->len] = '\0';
 }
 
+/* What fits into the room that is there, as nearly all does, is formatted once. */
 void buf_printf(struct buf *buf, const char *fmt, ...)
 {
 	va_list ap;
 	int n;
 
-	va_start(ap, fmt);
-	n = vsnprintf(NULL, 0, fmt, ap);
-	va_end(ap);
-	if (n < 0 || !buf_reserve(buf, (size_t)n))
+	if (!buf_reserve(buf, 64))
 		return;
 	va_start(ap, fmt);
-	vsnprintf(buf->data + buf->len, (size_t)n + 1, fmt, ap);
+	n = vsnprintf(buf->data + buf->len, buf->cap - buf->len, fmt, ap);
 	va_end(ap);
-	buf->len += (size_t)n;
+	if (n >= 0 && (size_t)n >= buf->cap - buf->len) {
+		buf->data[buf->len] = '\0';
+		if (!buf_reserve(buf, (size_t)n))
+			return;
+		va_start(ap, fmt);
+		vsnprintf(buf->data + buf->len, (size_t)n + 1, fmt, ap);
+		va_end(ap);
+	}
+	if (n >= 0)
+		buf->len += (size_t)n;
+	else
+		buf->data[buf->len] = '\0';
 }
 
 char *buf_take(struct buf *buf)

@@ -1,6 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+#include "base/index.h"
 #include "config_build.h"
 
 struct value build_service_value(struct build *build, struct item *item, const char *name,
@@ -117,9 +119,24 @@ static void check_ports(struct build *build, const struct config_service *servic
 	}
 }
 
+/* Is the server id of backend i among those that were seen? */
+static bool is_seen(const struct index *seen, const struct config_service *service, size_t i)
+{
+	uint32_t id = service->backends[i].server_id;
+	struct index_walk walk = index_find(seen, hash_mix64(id));
+	uint32_t other;
+
+	while (index_next(&walk, &other))
+		if (service->backends[other].server_id == id)
+			return true;
+	return false;
+}
+
 static void check_server_ids(struct build *build, const struct config_service *service,
 			     const struct item *backends)
 {
+	struct index seen = { 0 };
+
 	for (size_t i = 0; i < service->backend_count; i++) {
 		const struct config_backend *backend = &service->backends[i];
 		const struct item *item = item_at(&backends->below[i], "server_id");
@@ -137,13 +154,15 @@ static void check_server_ids(struct build *build, const struct config_service *s
 				 "backends[].server_id: %u does not fit into %u bytes; see "
 				 "quic.server_id_length",
 				 backend->server_id, service->quic.length);
-		for (size_t k = 0; k < i; k++)
-			if (service->backends[k].has_server_id &&
-			    service->backends[k].server_id == backend->server_id)
-				complain(build->complaints, node_place(item->node),
-					 "backends[].server_id: %u is another backend's",
-					 backend->server_id);
+		/* With several of one id, all but the first are told. */
+		if (is_seen(&seen, service, i))
+			complain(build->complaints, node_place(item->node),
+				 "backends[].server_id: %u is another backend's",
+				 backend->server_id);
+		else if (index_put(&seen, hash_mix64(backend->server_id), (uint32_t)i) < 0)
+			build->failed = true;
 	}
+	index_done(&seen);
 }
 
 static enum config_forwarding forwarding_of(struct build *build, struct item *item)

@@ -211,7 +211,7 @@ static int parse_net(const struct key *key, const char *text, struct addr_net *r
 {
 	switch (addr_net_parse(text, ret)) {
 	case 0:
-		return check_unicast(&ret->addr, err);
+		return key->flags & KEY_CLIENTS ? 0 : check_unicast(&ret->addr, err);
 	case -ERANGE:
 		return expected(key, err, "; the prefix is too long for the family");
 	case -EDOM:

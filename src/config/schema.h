@@ -41,6 +41,7 @@ enum key_flags {
 	KEY_POWER_OF_2 = 1 << 7,
 	KEY_UNIQUE = 1 << 8, /* a list that holds no value twice */
 	KEY_OR_ALL = 1 << 9, /* a list that may be the word "all" */
+	KEY_CLIENTS = 1 << 10, /* a network that need not be one of unicast addresses */
 };
 
 struct choice {

@@ -51,6 +51,9 @@ const struct key schema_net_element = { .name = "address", .type = KEY_NET };
 const struct key schema_protocol_element = { .name = "protocol",
 					     .type = KEY_ENUM,
 					     .choices = schema_protocols };
+static const struct key client_element = { .name = "address",
+					   .type = KEY_NET,
+					   .flags = KEY_CLIENTS };
 static const struct key address_element = { .name = "address", .type = KEY_ADDRESS };
 static const struct key need_element = { .name = "need", .type = KEY_ENUM, .choices = needs };
 
@@ -102,7 +105,7 @@ const struct key schema_affinity_keys[] = {
 	  .min = SEC,
 	  .max = 30 * DAY,
 	  .fallback = "300s",
-	  .help = "How long after its last connection." },
+	  .help = "How long after the last packet of its connections." },
 	{ 0 },
 };
 
@@ -247,7 +250,7 @@ static const struct key service_keys[] = {
 	  .type = KEY_LIST,
 	  .flags = KEY_UNIQUE,
 	  .max = 65536,
-	  .keys = &schema_net_element,
+	  .keys = &client_element,
 	  .otherwise = "all",
 	  .help = "Clients that may connect.  Of several networks that hold a client, in allow and "
 		  "in "
@@ -256,7 +259,7 @@ static const struct key service_keys[] = {
 	  .type = KEY_LIST,
 	  .flags = KEY_UNIQUE,
 	  .max = 65536,
-	  .keys = &schema_net_element,
+	  .keys = &client_element,
 	  .otherwise = "none",
 	  .help = "Clients that may not." },
 	{ .name = "needs",

@@ -32,19 +32,26 @@ static int compare_records(const void *a, const void *b)
 	return compare(x->service, &x->address, x->port, *(struct health_record *const *)b);
 }
 
-/* Among the first `count` records, which are sorted. */
+/* Among the first `count` records, which are sorted.  Models are gone through in nearly that order:
+ * *guess is where the next one is looked for first. */
 static struct health_record *find(const struct health *health, size_t count, const char *service,
-				  const struct backend *backend)
+				  const struct backend *backend, size_t *guess)
 {
 	size_t low = 0;
+
+	if (*guess < count &&
+	    !compare(service, &backend->address, backend->port, health->records[*guess]))
+		return health->records[(*guess)++];
 
 	while (low < count) {
 		size_t middle = low + (count - low) / 2;
 		struct health_record *record = health->records[middle];
 		int order = compare(service, &backend->address, backend->port, record);
 
-		if (!order)
+		if (!order) {
+			*guess = middle + 1;
 			return record;
+		}
 		if (order < 0)
 			count = middle;
 		else
@@ -56,7 +63,9 @@ static struct health_record *find(const struct health *health, size_t count, con
 const struct health_record *health_record(const struct health *health, const char *service,
 					  const struct backend *backend)
 {
-	return find(health, health->count, service, backend);
+	size_t guess = 0;
+
+	return find(health, health->count, service, backend, &guess);
 }
 
 static void record_free(struct health_record *record)
@@ -147,10 +156,11 @@ static int overlay_service(struct health *health, const struct config *config,
 {
 	const struct config_service *its = health_service_config(config, service->name, index);
 	bool checked = health_upstream(config, its) != NULL;
+	size_t guess = 0;
 
 	for (size_t i = 0; i < service->backend_count; i++) {
 		struct backend *backend = &service->backends[i];
-		struct health_record *record = find(health, known, service->name, backend);
+		struct health_record *record = find(health, known, service->name, backend, &guess);
 
 		if (!record) {
 			record = record_new(health, service->name, backend);
@@ -184,6 +194,36 @@ static bool wants_http(const struct config *config)
 	return false;
 }
 
+#define FEW 64
+
+/* Brings those after the first `known` records to their places among them. */
+static void sort_new(struct health *health, size_t known)
+{
+	struct health_record **records = health->records;
+
+	if (health->count - known > FEW) {
+		qsort(records, health->count, sizeof(*records), compare_records);
+		return;
+	}
+	for (size_t i = known; i < health->count; i++) {
+		struct health_record *record = records[i];
+		size_t low = 0;
+		size_t high = i;
+
+		while (low < high) {
+			size_t middle = low + (high - low) / 2;
+
+			if (compare_records(&records[middle], &record) < 0)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		memmove(&records[low + 1], &records[low],
+			(i - low) * sizeof(struct health_record *));
+		records[low] = record;
+	}
+}
+
 int health_overlay(struct health *health, const struct config *config, struct model *next,
 		   bool starting, struct err *err)
 {
@@ -195,7 +235,7 @@ int health_overlay(struct health *health, const struct config *config, struct mo
 	for (size_t i = 0; r == 0 && i < next->service_count; i++)
 		r = overlay_service(health, config, &next->services[i], i, known, starting);
 	if (health->count > known)
-		qsort(health->records, health->count, sizeof(*health->records), compare_records);
+		sort_new(health, known);
 	return r < 0 ? err_set(err, r, "cannot check backends: out of memory") : 0;
 }
 
@@ -225,10 +265,12 @@ static void follow_service(struct health *health, const struct config *config,
 	const struct service *service = &model->services[index];
 	const struct config_upstream *upstream =
 		health_upstream(config, health_service_config(config, service->name, index));
+	size_t guess = 0;
 
 	for (size_t i = 0; i < service->backend_count; i++) {
 		const struct backend *backend = &service->backends[i];
-		struct health_record *record = find(health, health->count, service->name, backend);
+		struct health_record *record = find(health, health->count, service->name, backend,
+						    &guess);
 
 		if (!record)
 			continue;

@@ -161,6 +161,8 @@ static bool on_line(void *ctx, const json_t *line)
 	struct trace *trace = ctx;
 	const char *event = reply_text(&trace->reply, line, "event");
 
+	if (trace->result < 0)
+		return false;
 	if (strcmp(event, "end") == 0) {
 		trace->lost = reply_count(&trace->reply, line, "lost");
 		trace->result = trace->session->options.json ? show(trace, line)
@@ -178,7 +180,9 @@ static void on_pause(void *ctx)
 {
 	struct trace *trace = ctx;
 
-	fflush(trace->pcapng ? trace->file : stdout);
+	if (fflush(trace->pcapng ? trace->file : stdout) != 0 && trace->result == 0)
+		trace->result = err_set(trace->reply.err, -EIO, "cannot write the trace: %s",
+					strerror(errno));
 }
 
 static int open_file(struct trace *trace, const char *path, struct err *err)

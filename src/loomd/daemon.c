@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -294,6 +295,17 @@ static void daemon_paths(struct daemon *daemon)
 		 daemon->config->state_dir, daemon->config->instance);
 }
 
+/* Thousands of slot tables and probes take descriptors.  What is refused is missed only then. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int daemon_open(struct daemon **ret, const struct daemon_options *options, struct err *err)
 {
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
@@ -305,6 +317,7 @@ int daemon_open(struct daemon **ret, const struct daemon_options *options, struc
 	daemon->options = *options;
 	daemon->lock_fd = -1;
 	daemon->started_ns = clock_now_ns();
+	raise_file_limit();
 	r = load_config(daemon, err);
 	if (r < 0)
 		return r;
@@ -390,7 +403,12 @@ void daemon_close(struct daemon *daemon)
 {
 	if (!daemon)
 		return;
-	daemon_trace_end(daemon, "shutdown");
+	if (daemon->trace.stream) {
+		daemon_trace_end(daemon, "shutdown");
+		/* The last line, the last chunk, and the connection's end: a step each. */
+		for (int i = 0; i < 4; i++)
+			admin_run(daemon->admin);
+	}
 	admin_close(daemon->admin);
 	health_close(daemon->health);
 	loop_free(daemon->loop);

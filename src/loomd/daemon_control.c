@@ -113,6 +113,13 @@ static int control_snapshot(void *ctx, struct lb_snapshot **ret, struct err *err
 	return lb_snapshot_take(daemon->lb, ret, err);
 }
 
+static bool control_backend_look(void *ctx, uint32_t id, struct lb_backend_stats *ret)
+{
+	struct daemon *daemon = ctx;
+
+	return daemon->lb && lb_backend_look(daemon->lb, id, ret);
+}
+
 static int control_connections(void *ctx, const struct lb_connection_filter *filter,
 			       struct lb_cursor *cursor, struct lb_connection *connections,
 			       size_t room)
@@ -156,6 +163,7 @@ void daemon_control_init(struct daemon *daemon)
 		.backend_remove = control_remove,
 		.reload = control_reload,
 		.snapshot = control_snapshot,
+		.backend_look = control_backend_look,
 		.connections = control_connections,
 		.trace = control_trace,
 		.health = control_health,

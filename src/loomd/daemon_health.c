@@ -119,11 +119,19 @@ static size_t healthy_count(const struct service *service)
 	return count;
 }
 
+/* Models mostly have the same services in the same order. */
+static const struct service *same_service(const struct model *model, const char *name, size_t guess)
+{
+	if (guess < model->service_count && !strcmp(model->services[guess].name, name))
+		return &model->services[guess];
+	return model_service(model, name);
+}
+
 void daemon_health_compare(const struct model *old, const struct model *new)
 {
 	for (size_t i = 0; i < new->service_count; i++) {
 		const struct service *now = &new->services[i];
-		const struct service *was = model_service(old, now->name);
+		const struct service *was = same_service(old, now->name, i);
 		bool panicked = was && service_panics(was);
 
 		if (service_panics(now) == panicked)

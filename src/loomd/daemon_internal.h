@@ -45,7 +45,7 @@ struct daemon {
 	struct loop_timer *deadline_timer; /* the loop's; of backends that drain */
 	struct loop_timer *trace_timer;	   /* the loop's; NULL before the first trace */
 	struct daemon_trace trace;
-	uint64_t health_cost_ns;	   /* of the last commit of verdicts */
+	uint64_t health_cost_ns; /* of the last commit of verdicts */
 	struct control control;
 	char pin_dir[256];
 	char socket_path[128];

@@ -65,6 +65,17 @@ static int diff_service(const struct service *configured, const struct service *
 	return r;
 }
 
+/* Models of one configuration have the same services in the same order. */
+static const struct service *counterpart(const struct model *model, const struct model *of,
+					 size_t at)
+{
+	const char *name = of->services[at].name;
+
+	if (at < model->service_count && !strcmp(model->services[at].name, name))
+		return &model->services[at];
+	return model_service(model, name);
+}
+
 int model_changes_diff(const struct model *configured, const struct model *current,
 		       struct model_changes **ret)
 {
@@ -73,8 +84,8 @@ int model_changes_diff(const struct model *configured, const struct model *curre
 
 	*ret = NULL;
 	for (size_t i = 0; r == 0 && i < current->service_count; i++)
-		r = diff_service(model_service(configured, current->services[i].name),
-				 &current->services[i], changes);
+		r = diff_service(counterpart(configured, current, i), &current->services[i],
+				 changes);
 	if (r < 0) {
 		model_changes_free(changes);
 		return r;
@@ -178,7 +189,7 @@ static int carry_over_service(struct model *next, struct service *to, const stru
 int model_carry_over(const struct model *current, struct model *next)
 {
 	for (size_t i = 0; i < next->service_count; i++) {
-		const struct service *from = model_service(current, next->services[i].name);
+		const struct service *from = counterpart(current, next, i);
 		int r = from ? carry_over_service(next, &next->services[i], from) : 0;
 
 		if (r < 0)
@@ -330,11 +341,11 @@ void model_describe_difference(const struct model *old, const struct model *new,
 	static const struct service none;
 
 	for (size_t i = 0; i < old->service_count; i++)
-		if (!model_service(new, old->services[i].name))
+		if (!counterpart(new, old, i))
 			buf_printf(out, "service %s gone\n", old->services[i].name);
 	for (size_t i = 0; i < new->service_count; i++) {
 		const struct service *now = &new->services[i];
-		const struct service *was = model_service(old, now->name);
+		const struct service *was = counterpart(old, new, i);
 
 		if (was) {
 			describe_service(was, now, out);

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/bitset.h"
+#include "base/hash.h"
+#include "base/index.h"
 
 /* ---- owning ---- */
 
@@ -211,9 +213,127 @@ static const char *backend_text(const struct backend *backend, char *text)
 			     : addr_format(&backend->address, text);
 }
 
-/* Whether packets to it would leave this host and not come back. */
-static int check_address(const struct model *model, const struct backend *backend, struct err *err)
+/* Who has what, while thousands of backends are added to a model; rows are numbers of services.
+ * Where there is none (NULL), all services are looked through. */
+struct places {
+	struct index addresses; /* of services */
+	struct index ids;	/* of backends */
+	struct index servers; /* of a service's backends, by address and port; rows are their ids */
+};
+
+static uint64_t address_hash(const struct addr *address)
 {
+	return hash_bytes(address, sizeof(*address), 0);
+}
+
+static uint64_t server_hash(const struct model *model, const struct service *service,
+			    const struct backend *backend)
+{
+	uint64_t number = (uint64_t)(service - model->services);
+
+	return hash_bytes(&backend->address, sizeof(backend->address),
+			  number << 16 | backend->port);
+}
+
+static void places_done(struct places *places)
+{
+	index_done(&places->addresses);
+	index_done(&places->ids);
+	index_done(&places->servers);
+}
+
+static int places_add_service(struct places *places, const struct model *model, size_t number)
+{
+	const struct service *service = &model->services[number];
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < service->address_count; i++)
+		r = index_put(&places->addresses, address_hash(&service->addresses[i]),
+			      (uint32_t)number);
+	return r;
+}
+
+static int places_add_backend(struct places *places, const struct model *model,
+			      const struct service *service, const struct backend *backend)
+{
+	int r = index_put(&places->ids, hash_mix64(backend->id),
+			  (uint32_t)(service - model->services));
+
+	if (r == 0)
+		r = index_put(&places->servers, server_hash(model, service, backend), backend->id);
+	return r;
+}
+
+/* The service with a backend of that id. */
+static const struct service *owner_of(const struct model *model, const struct places *places,
+				      uint32_t id)
+{
+	struct service *owner = NULL;
+	struct index_walk walk;
+	uint32_t number;
+
+	if (!places)
+		return model_backend(model, id, &owner) ? owner : NULL;
+	walk = index_find(&places->ids, hash_mix64(id));
+	while (index_next(&walk, &number))
+		if (service_backend(&model->services[number], id))
+			return &model->services[number];
+	return NULL;
+}
+
+static bool is_server(const struct backend *a, const struct backend *b)
+{
+	return a->port == b->port && addr_equal(&a->address, &b->address);
+}
+
+/* The service's backend with the same address and port. */
+static const struct backend *twin_of(const struct model *model, const struct places *places,
+				     const struct service *service, const struct backend *backend)
+{
+	struct index_walk walk;
+	uint32_t id;
+
+	for (size_t i = 0; !places && i < service->backend_count; i++)
+		if (is_server(&service->backends[i], backend))
+			return &service->backends[i];
+	if (!places)
+		return NULL;
+	walk = index_find(&places->servers, server_hash(model, service, backend));
+	while (index_next(&walk, &id)) {
+		const struct backend *other = service_backend(service, id);
+
+		if (other && is_server(other, backend))
+			return other;
+	}
+	return NULL;
+}
+
+/* The service that clients reach at address. */
+static const struct service *service_at(const struct model *model, const struct places *places,
+					const struct addr *address)
+{
+	struct index_walk walk;
+	uint32_t number;
+
+	for (size_t i = 0; !places && i < model->service_count; i++)
+		if (has_address(model->services[i].addresses, model->services[i].address_count,
+				address))
+			return &model->services[i];
+	if (!places)
+		return NULL;
+	walk = index_find(&places->addresses, address_hash(address));
+	while (index_next(&walk, &number))
+		if (has_address(model->services[number].addresses,
+				model->services[number].address_count, address))
+			return &model->services[number];
+	return NULL;
+}
+
+/* Whether packets to it would leave this host and not come back. */
+static int check_address(const struct model *model, const struct places *places,
+			 const struct backend *backend, struct err *err)
+{
+	const struct service *service;
 	char text[ADDR_PORT_TEXT_LEN];
 
 	backend_text(backend, text);
@@ -227,20 +347,20 @@ static int check_address(const struct model *model, const struct backend *backen
 			       "cannot add backend %s: the address is this host's own; Loom "
 			       "forwards to other hosts",
 			       text);
-	for (size_t i = 0; i < model->service_count; i++)
-		if (has_address(model->services[i].addresses, model->services[i].address_count,
-				&backend->address))
-			return err_set(err, -EINVAL,
-				       "cannot add backend %s: clients reach service %s at this "
-				       "address; Loom forwards to other hosts",
-				       text, model->services[i].name);
-	return 0;
+	service = service_at(model, places, &backend->address);
+	return service ? err_set(err, -EINVAL,
+				 "cannot add backend %s: clients reach service %s at this address; "
+				 "Loom forwards to other hosts",
+				 text, service->name)
+		       : 0;
 }
 
-static int check_backend(const struct model *model, const struct service *service,
-			 const struct backend *backend, struct err *err)
+static int check_backend(const struct model *model, const struct places *places,
+			 const struct service *service, const struct backend *backend,
+			 struct err *err)
 {
-	struct service *owner;
+	const struct service *owner = owner_of(model, places, backend->id);
+	const struct backend *twin = twin_of(model, places, service, backend);
 	char text[ADDR_PORT_TEXT_LEN];
 
 	backend_text(backend, text);
@@ -251,28 +371,26 @@ static int check_backend(const struct model *model, const struct service *servic
 		return err_set(err, -EINVAL,
 			       "cannot add backend %s: weight %u is too large; at most %u", text,
 			       backend->weight, BACKEND_WEIGHT_MAX);
-	if (model_backend(model, backend->id, &owner))
+	if (owner)
 		return err_set(err, -EEXIST,
 			       "cannot add backend %s: id %u is taken in service %s; leave it out "
 			       "for the next free one",
 			       text, backend->id, owner->name);
-	for (size_t i = 0; i < service->backend_count; i++)
-		if (service->backends[i].port == backend->port &&
-		    addr_equal(&service->backends[i].address, &backend->address))
-			return err_set(err, -EEXIST,
-				       "cannot add backend %s: service %s has it as backend %u; "
-				       "change that one",
-				       text, service->name, service->backends[i].id);
-	return check_address(model, backend, err);
+	if (twin)
+		return err_set(err, -EEXIST,
+			       "cannot add backend %s: service %s has it as backend %u; change "
+			       "that one",
+			       text, service->name, twin->id);
+	return check_address(model, places, backend, err);
 }
 
-int model_backend_restore(struct model *model, struct service *service,
-			  const struct backend *backend, struct err *err)
+static int restore(struct model *model, struct places *places, struct service *service,
+		   const struct backend *backend, struct err *err)
 {
 	char text[ADDR_PORT_TEXT_LEN];
 	struct backend *list;
 	size_t at;
-	int r = check_backend(model, service, backend, err);
+	int r = check_backend(model, places, service, backend, err);
 
 	if (r < 0)
 		return r;
@@ -283,14 +401,21 @@ int model_backend_restore(struct model *model, struct service *service,
 			       text, service->name,
 			       addr_is_v4(&backend->address) ? "IPv4" : "IPv6");
 	list = realloc(service->backends, (service->backend_count + 1) * sizeof(*list));
-	if (!list)
+	if (list)
+		service->backends = list;
+	if (!list || (places && places_add_backend(places, model, service, backend) < 0))
 		return err_set(err, -ENOMEM, "cannot add backend %s: out of memory", text);
-	service->backends = list;
 	at = backend_place(service, backend->id);
 	memmove(&list[at + 1], &list[at], (service->backend_count - at) * sizeof(*list));
 	list[at] = *backend;
 	service->backend_count++;
 	return 0;
+}
+
+int model_backend_restore(struct model *model, struct service *service,
+			  const struct backend *backend, struct err *err)
+{
+	return restore(model, NULL, service, backend, err);
 }
 
 int model_backend_add(struct model *model, struct service *service, const struct backend *backend,
@@ -380,7 +505,7 @@ static int add_service(struct model *model, const struct config_service *config,
 	return 0;
 }
 
-static int add_backends(struct model *model, struct service *service,
+static int add_backends(struct model *model, struct places *places, struct service *service,
 			const struct config_service *config, struct err *err)
 {
 	int r = 0;
@@ -400,7 +525,7 @@ static int add_backends(struct model *model, struct service *service,
 			snprintf(backend.name, sizeof(backend.name), "%s",
 				 config->backends[i].name);
 
-		r = model_backend_restore(model, service, &backend, err);
+		r = restore(model, places, service, &backend, err);
 	}
 	if (r < 0 && r != -ENOMEM) {
 		r = -EINVAL; /* of a file there is but one thing to say: it contradicts itself */
@@ -442,6 +567,24 @@ static int check_overlap(const struct service *a, const struct service *b, struc
 	return 0;
 }
 
+/* Against those before it that share an address. */
+static int check_overlaps(const struct model *model, const struct places *places, size_t number,
+			  struct err *err)
+{
+	const struct service *service = &model->services[number];
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < service->address_count; i++) {
+		struct index_walk walk = index_find(&places->addresses,
+						    address_hash(&service->addresses[i]));
+		uint32_t other;
+
+		while (r == 0 && index_next(&walk, &other))
+			r = check_overlap(&model->services[other], service, err);
+	}
+	return r;
+}
+
 /* Does the configuration send new flows of service to the local stack? */
 static bool goes_local(const struct config *config, const struct config_service *service)
 {
@@ -453,6 +596,7 @@ int model_build(const struct config *config, const struct addr *local, size_t lo
 		struct model **ret, struct err *err)
 {
 	struct model *model = model_alloc(config->service_count, local, local_count);
+	struct places places = { 0 };
 	int r = 0;
 
 	*ret = NULL;
@@ -462,12 +606,15 @@ int model_build(const struct config *config, const struct addr *local, size_t lo
 		r = add_service(model, &config->services[i], local, local_count, err);
 		model->services[i].local = goes_local(config, &config->services[i]);
 	}
-	for (size_t i = 0; r == 0 && i < model->service_count; i++)
-		for (size_t k = 0; r == 0 && k < i; k++)
-			r = check_overlap(&model->services[k], &model->services[i], err);
+	for (size_t i = 0; r == 0 && i < model->service_count; i++) {
+		r = check_overlaps(model, &places, i, err);
+		if (r == 0 && places_add_service(&places, model, i) < 0)
+			r = err_set(err, -ENOMEM, "cannot build the model: out of memory");
+	}
 	/* With all services' addresses known: none of them may be a backend's. */
 	for (size_t i = 0; r == 0 && i < model->service_count; i++)
-		r = add_backends(model, &model->services[i], &config->services[i], err);
+		r = add_backends(model, &places, &model->services[i], &config->services[i], err);
+	places_done(&places);
 	if (r < 0) {
 		model_free(model);
 		return r;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bitset.h"
 #include "base/hash.h"
 #include "base/must.h"
 
@@ -130,8 +131,9 @@ static bool is_prime(uint32_t n)
 	return n > 1;
 }
 
-/* The next slot of the member's permutation that nobody has; there is one, since size is prime. */
-static uint32_t next_free(struct member *member, const uint32_t *table, uint32_t size)
+/* The next slot of the member's permutation that nobody has; there is one, since size is prime.  A
+ * bit a slot stays in the first-level cache, where the table does not. */
+static uint32_t next_free(struct member *member, const uint64_t *taken, uint32_t size)
 {
 	uint32_t slot;
 
@@ -140,15 +142,49 @@ static uint32_t next_free(struct member *member, const uint32_t *table, uint32_t
 		member->at += member->skip;
 		if (member->at >= size)
 			member->at -= size;
-	} while (table[slot]);
+	} while (bitset_test(taken, slot));
 	return slot;
+}
+
+/* With equal weights turns go round, and need no heap. */
+static bool all_equal(const struct member *members, size_t count)
+{
+	for (size_t i = 1; i < count; i++)
+		if (members[i].weight != members[0].weight)
+			return false;
+	return true;
+}
+
+static int fill_maglev(struct member *members, size_t count, uint32_t *table, uint32_t size)
+{
+	bool equal = all_equal(members, count);
+	struct turn *heap = equal ? NULL : heap_new(members, count);
+	uint64_t *taken = calloc(size / 64 + 1, sizeof(*taken));
+	size_t next = 0;
+
+	if (!taken || (!equal && !heap)) {
+		free(heap);
+		free(taken);
+		return -ENOMEM;
+	}
+	memset(table, 0, size * sizeof(*table));
+	for (uint32_t filled = 0; count && filled < size; filled++) {
+		struct member *member = equal ? &members[next] : take_turn(members, heap, count);
+		uint32_t slot = next_free(member, taken, size);
+
+		next = next + 1 < count ? next + 1 : 0;
+		bitset_set(taken, slot);
+		table[slot] = member->value;
+	}
+	free(taken);
+	free(heap);
+	return 0;
 }
 
 int slot_table_maglev(const struct slot_weight *weights, size_t count, uint32_t *table,
 		      uint32_t size)
 {
 	struct member *members;
-	struct turn *heap;
 	size_t n;
 	int r;
 
@@ -163,20 +199,9 @@ int slot_table_maglev(const struct slot_weight *weights, size_t count, uint32_t 
 		members[i].at = (uint32_t)(hash >> 32) % size;
 		members[i].skip = (uint32_t)hash % (size - 1) + 1;
 	}
-	heap = heap_new(members, n);
-	if (!heap) {
-		free(members);
-		return -ENOMEM;
-	}
-	memset(table, 0, size * sizeof(*table));
-	for (uint32_t filled = 0; n && filled < size; filled++) {
-		struct member *member = take_turn(members, heap, n);
-
-		table[next_free(member, table, size)] = member->value;
-	}
-	free(heap);
+	r = fill_maglev(members, n, table, size);
 	free(members);
-	return 0;
+	return r;
 }
 
 /* ---- exact shares ---- */

@@ -23,8 +23,8 @@ struct scrape {
 	const struct lb_snapshot *snapshot; /* never NULL where a family needs it */
 	struct row *rows;		    /* owned */
 	size_t row_count;
-	const struct service *asked; /* whether it panics was asked last ... */
-	bool panics;		     /* ... and answered so */
+	struct service *asked; /* whether it panics was asked last ... */
+	bool panics;	       /* ... and answered so */
 	struct buf *out;
 	const char *name; /* of the family being printed */
 };
@@ -389,12 +389,25 @@ static int row_compare(const void *a, const void *b)
 	return order ? order : strcmp(x->backend, y->backend);
 }
 
+/* Rows stand together that are one service's: with thousands of services the last one is asked
+ * first. */
+static const struct backend *find_backend(const struct scrape *s, uint32_t id,
+					  struct service **ret_service)
+{
+	const struct backend *backend = s->asked ? service_backend(s->asked, id) : NULL;
+
+	if (backend) {
+		*ret_service = s->asked;
+		return backend;
+	}
+	return s->input->model ? model_backend(s->input->model, id, ret_service) : NULL;
+}
+
 /* A backend with port 0 answers on the client's port: it is called by its address alone. */
 static void row_init(struct scrape *s, struct row *row, const struct lb_backend_stats *stats)
 {
-	const struct model *model = s->input->model;
 	struct service *service = NULL;
-	const struct backend *backend = model ? model_backend(model, stats->id, &service) : NULL;
+	const struct backend *backend = find_backend(s, stats->id, &service);
 	bool used = backend && backend_accepts(backend);
 
 	/* Asked once a service: there may be thousands of backends. */

@@ -97,6 +97,7 @@ static void stateless(struct lb_bpf *bpf)
 {
 	without_nat(bpf);
 	bpf->rodata->lb_const_stateless = true;
+	bpf->rodata->lb_const_cookies = false; /* as without NAT */
 }
 
 static void dual_stack_nat(struct lb_bpf *bpf)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "admin/route.h"
+#include "base/clock.h"
 #include "base/must.h"
 
 static char bearer[] = "token";
@@ -103,10 +104,18 @@ static int fuzz_connections(void *ctx, const struct lb_connection_filter *filter
 	return 0;
 }
 
+/* A stream has no body to look at: that the request was understood is all there is to see. */
+static int fuzz_trace(void *ctx, const struct trace_request *request, struct stream **ret,
+		      struct err *err)
+{
+	must(request->duration_ns >= NSEC_PER_SEC && request->duration_ns <= 3600 * NSEC_PER_SEC);
+	return err_set(err, -EBUSY, "cannot trace: somebody else does");
+}
+
 static const struct control control = {
-	NULL,	      fuzz_config,	fuzz_model,	  fuzz_readiness, fuzz_uptime,
-	fuzz_reloads, fuzz_last_reload, fuzz_add,	  fuzz_patch,	  fuzz_remove,
-	fuzz_reload,  fuzz_snapshot,	fuzz_connections,
+	NULL,	      fuzz_config,	fuzz_model,	  fuzz_readiness,      fuzz_uptime,
+	fuzz_reloads, fuzz_last_reload, fuzz_add,	  fuzz_patch,	       fuzz_remove,
+	fuzz_reload,  fuzz_snapshot,	fuzz_connections, .trace = fuzz_trace,
 };
 
 /* Cuts the next line off *text; NULL if there is none or it is "-". */

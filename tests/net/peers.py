@@ -185,7 +185,7 @@ def who(host, address, port, source=None):
         return name, peer, int(peer_port)
 
 
-def ping(host, address, size):
+def ping(host, address, size, timeout=3):
     """One ICMP echo; fragmented by the kernel where it is larger than a frame."""
     six = ":" in address
     payload = random.randbytes(size)
@@ -195,7 +195,7 @@ def ping(host, address, size):
     with host.entered():
         sock = socket.socket(family_of(address), socket.SOCK_RAW, 58 if six else socket.IPPROTO_ICMP)
     with sock:
-        sock.settimeout(3)
+        sock.settimeout(timeout)
         sock.sendto(head + payload, (address, 0))
         while True:
             answer = sock.recv(65535)

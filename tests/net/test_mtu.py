@@ -6,7 +6,7 @@ import pytest
 
 from balancer import Setup, dns, serving, url, web
 from direct import EACH, VIPS, DirectSetup, each_id, set_mtu
-from lab import VIP4, VIP6, family_of, until
+from lab import HERE, VIP4, VIP6, family_of, until
 from peers import HTTP_PORT, blob, curl
 
 IP_MTU, IPV6_MTU = 14, 24
@@ -219,3 +219,32 @@ def test_an_mtu_that_grows_is_noticed(tunnels):
             until("packets of 1500 fit", unanswered)
     finally:
         set_mtu(tunnels.topo, 1500)
+
+
+# ---- another way: segments that fit from the first ----
+
+CLAMPS = any("LB_MSS_CLAMPED" in path.read_text(encoding="utf-8")
+             for path in (HERE.parent.parent / "src/planes/lb").glob("*.bpf.h"))
+
+
+@pytest.fixture(scope="module")
+def clamped():
+    with serving(Narrow, dns_servers=False, xdp={"interface": ["lb0", "lb1"], "mode": "native", "mss_clamp": True}) as made:
+        yield made
+
+
+@pytest.mark.skipif(not CLAMPS, reason="the program does not clamp yet")
+@both_families
+@both_nats
+def test_clamped_segments_fit_and_nobody_needs_to_learn(clamped, nat, vip, tmp_path):
+    net = clamped
+    forget(net.client, *net.hosts)
+    before = net.loom.count("too_big")
+    port = {"full": 80, "destination": 81}[nat]
+    assert put(net, vip, port, tmp_path, f"clamped-{nat}-{family(vip)}") == [True]
+    assert get(net, vip, port, tmp_path)
+    assert net.loom.count("mss_clamped") > 0
+    assert net.loom.count("too_big") == before
+    # On the wire: what the client may send, and what it hears that it may.
+    with net.client.connect(vip, port) as sock:
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1400 - (60 if family(vip) == 6 else 40)

@@ -2,6 +2,7 @@
 import pytest
 
 from balancer import backends, serving, url
+from direct import EACH, DirectSetup, each_id
 from lab import VIP4, VIP6, run
 from peers import HTTP_PORT, Load, ask, blob, curl, who
 
@@ -56,3 +57,39 @@ def test_tagged_and_untagged_clients_are_served_side_by_side(net):
         tagged.more(150)
         plain.more(150)
     assert tagged.failures() == [] and plain.failures() == []
+
+
+@pytest.fixture(scope="module")
+def direct():
+    """Nothing has room for a tunnel, so that the tagged client must hear of it."""
+    with serving(DirectSetup, count=2, mtu=1500) as made:
+        made.tagged = tagged_client(made)
+        made.lab.pair(made.tagged, "d0", made.topo.switch, "pd1")
+        made.topo.switch.ip("link set dev pd1 master br1")
+        made.tagged.run("ethtool", "-K", "d0", "tx", "off", "gro", "off")
+        made.tagged.ip("addr add 10.8.0.3/24 dev d0\naddr add fd08::3/64 dev d0 nodad")
+        for which in ("all", "c0", "d0"):
+            made.tagged.sysctl(f"net/ipv4/conf/{which}/rp_filter", 0)
+        for host in made.hosts:
+            host.ip("route add 10.97.0.0/24 via 10.8.0.3\nroute add fd97::/64 via fd08::3")
+        made.loom.config["ebpf"]["xdp"]["interface"].append("lb2")
+        made.reset()
+        yield made
+
+
+@pytest.mark.parametrize("mode, vip", EACH, ids=each_id)
+def test_a_tagged_client_is_served_directly(direct, mode, vip, tmp_path):
+    net = direct
+    answers = [who(net.tagged, vip, HTTP_PORT) for _ in range(20)]
+    assert {name for name, _, _ in answers} == {"b1", "b2"}
+    assert {address for _, address, _ in answers} == {"fd97::2" if ":" in vip else "10.97.0.2"}
+    (tmp_path / "up").write_bytes(blob())
+    for which in ("-4", "-6"):
+        net.tagged.run("ip", which, "route", "flush", "cache")
+    before = net.loom.count("too_big")
+    curl(net.tagged, url(vip, f"/put/{mode}", HTTP_PORT), "-T", tmp_path / "up", timeout=10)
+    curl(net.tagged, url(vip, "/blob", HTTP_PORT), "-o", tmp_path / "down", timeout=10)
+    assert (tmp_path / "down").read_bytes() == blob()
+    assert [(server.files / "put" / mode).read_bytes() == blob() for server in net.nginx.values()
+            if (server.files / "put" / mode).exists()].count(False) == 0
+    assert (net.loom.count("too_big") > before) == (mode != "none")

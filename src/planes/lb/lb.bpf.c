@@ -8,6 +8,7 @@
 #include "lb_new.bpf.h"
 #include "lb_reset.bpf.h"
 #include "lb_spread.bpf.h"
+#include "lb_stateless.bpf.h"
 #include "lb_trace.bpf.h"
 
 /* Lets the packet's entry notice what the control plane changed: is its backend still there, and
@@ -45,7 +46,34 @@ static __always_inline int flow_revise(struct xdp_md *ctx, bool ipv6, const stru
 	return FLOW_NEW;
 }
 
-/* Everything about an established packet's entry that is not the common case. */
+/* Not within lb_check_flow: the stack of a chain of calls is 512 bytes, and the FIB's question
+ * alone takes a hundred. */
+static __always_inline int revise_flow(struct xdp_md *ctx, const bool ipv6)
+{
+	struct slow_path *slow = slow_path();
+	const struct lb_control *control;
+	struct lb_flow *flow;
+	__u32 zero = 0;
+
+	control = bpf_map_lookup_elem(&lb_control, &zero);
+	if (!slow || !control)
+		return XDP_PASS;
+	flow = conns_find(ipv6, packet_key(&slow->p));
+	return flow ? flow_revise(ctx, ipv6, &slow->p, flow, control->generation) : FLOW_NEW;
+}
+
+__noinline int lb_revise_flow4(struct xdp_md *ctx)
+{
+	return revise_flow(ctx, false);
+}
+
+__noinline int lb_revise_flow6(struct xdp_md *ctx)
+{
+	return revise_flow(ctx, true);
+}
+
+/* Everything about an established packet's entry that is not the common case.  Returns FLOW_REVISE
+ * where the control plane has changed something, unless slow_path()->revised. */
 static __always_inline int check_flow(struct xdp_md *ctx, const bool ipv6)
 {
 	struct slow_path *slow = slow_path();
@@ -60,11 +88,8 @@ static __always_inline int check_flow(struct xdp_md *ctx, const bool ipv6)
 	flow = conns_find(ipv6, packet_key(&slow->p));
 	if (!flow)
 		return FLOW_NEW;
-	if (flow->generation != control->generation) {
-		r = flow_revise(ctx, ipv6, &slow->p, flow, control->generation);
-		if (r != FLOW_GO)
-			return r;
-	}
+	if (!slow->revised && flow->generation != control->generation)
+		return FLOW_REVISE;
 	if (lb_const_cookies && flow->flags & LB_FLOW_PROXIED &&
 	    (flow->state == LB_STATE_SYN_SENT || flow->state == LB_STATE_SYN_RECV))
 		return FLOW_PROXY;
@@ -74,10 +99,8 @@ static __always_inline int check_flow(struct xdp_md *ctx, const bool ipv6)
 			return r;
 	}
 	if (slow->p.now - flow->touched >= lb_const_touch_ticks) {
-		if (lb_const_affinity && slow->p.proto == IPPROTO_UDP &&
-		    !(flow->flags & LB_FLOW_REPLY))
-			renew_affinity(&slow->p, flow);
 		flow_touch(ctx, ipv6, slow, flow);
+		slow->touched = true;
 	}
 	if (slow->p.length > flow->mtu) {
 		slow->mtu = flow->mtu;
@@ -94,6 +117,21 @@ __noinline int lb_check_flow4(struct xdp_md *ctx)
 __noinline int lb_check_flow6(struct xdp_md *ctx)
 {
 	return check_flow(ctx, true);
+}
+
+static __always_inline int check(struct xdp_md *ctx, bool ipv6, struct slow_path *slow)
+{
+	int r;
+
+	slow->revised = false;
+	r = ipv6 ? lb_check_flow6(ctx) : lb_check_flow4(ctx);
+	if (r != FLOW_REVISE)
+		return r;
+	r = ipv6 ? lb_revise_flow6(ctx) : lb_revise_flow4(ctx);
+	if (r != FLOW_GO)
+		return r;
+	slow->revised = true;
+	return ipv6 ? lb_check_flow6(ctx) : lb_check_flow4(ctx);
 }
 
 /* Is this a packet of an established flow with nothing to decide? */
@@ -133,7 +171,7 @@ static __always_inline int begin(struct xdp_md *ctx, bool ipv6, struct slow_path
 	}
 	if (!lb_const_stateless && r == FLOW_GO) {
 		/* User space does not know the way: this looks it up in the FIB. */
-		r = ipv6 ? lb_check_flow6(ctx) : lb_check_flow4(ctx);
+		r = check(ctx, ipv6, slow);
 		return r == FLOW_NEW || r == FLOW_CUT ? drop(ctx, LB_FLOW_ENDED) : r;
 	}
 	if (r == FLOW_READY && slow->p.length > flow->mtu) {
@@ -170,10 +208,12 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, struct pack
 	if (!slow)
 		return XDP_PASS;
 	slow->p = *p;
+	slow->touched = false;
 	if (!lb_const_stateless && found)
-		r = p->truncated ? drop(ctx, LB_MALFORMED)
-		    : ipv6	 ? lb_check_flow6(ctx)
-				 : lb_check_flow4(ctx);
+		r = p->truncated ? drop(ctx, LB_MALFORMED) : check(ctx, ipv6, slow);
+	/* Not where it is noticed: with that one's frame the stack would be too small. */
+	if (lb_const_affinity && !lb_const_stateless && slow->touched)
+		ipv6 ? lb_keep_client6(ctx) : lb_keep_client4(ctx);
 	if (r == FLOW_CUT)
 		return ipv6 ? lb_reset_client6(ctx) : lb_reset_client4(ctx);
 	if (r == FLOW_NEW)
@@ -187,7 +227,7 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, struct pack
 	if (lb_const_cookies && r == FLOW_COOKIE)
 		return ipv6 ? lb_send_cookie6(ctx) : lb_send_cookie4(ctx);
 	if (lb_const_mss_max && r >= FLOW_GO && slow->p.tcp_flags & TCP_SYN)
-		ipv6 ? lb_clamp_mss6(ctx, r == FLOW_READY) : lb_clamp_mss4(ctx, r == FLOW_READY);
+		ipv6 ? lb_clamp_syn6(ctx, r == FLOW_READY) : lb_clamp_syn4(ctx, r == FLOW_READY);
 	return r;
 }
 
@@ -323,7 +363,7 @@ static __always_inline int balance_icmp(struct xdp_md *ctx, bool ipv6, struct pa
 	slow->p.proto = slow->key.proto;
 	slow->p.from_icmp = true;
 	if (!lb_const_stateless && r == FLOW_GO) /* without TCP's flags: no state changes */
-		r = ipv6 ? lb_check_flow6(ctx) : lb_check_flow4(ctx);
+		r = check(ctx, ipv6, slow);
 	slow->p.tcp_flags = TCP_ACK;
 	if (r == FLOW_NEW)
 		r = begin(ctx, ipv6, slow);
@@ -363,8 +403,11 @@ static __always_inline int balance_ipv4(struct xdp_md *ctx, struct packet *p)
 	key.sport = p->sport;
 	key.dport = p->dport;
 	key.proto = p->proto;
-	conn = lb_const_stateless ? NULL : bpf_map_lookup_elem(&lb_conns4, &key);
-	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {
+	if (lb_const_stateless)
+		conn = stateless(false, p) ? written4() : NULL;
+	else
+		conn = bpf_map_lookup_elem(&lb_conns4, &key);
+	if (!conn || (!lb_const_stateless && (p->truncated || !flow_is_plain(p, &conn->flow)))) {
 		addr_map_v4(p->saddr);
 		addr_map_v4(p->daddr);
 		r = slow_start(ctx, false, p, conn);
@@ -395,8 +438,11 @@ static __always_inline int balance_ipv6(struct xdp_md *ctx, struct packet *p)
 		return pass(ctx, LB_NOT_OURS);
 	}
 	p->now = clock_ticks();
-	conn = lb_const_stateless ? NULL : bpf_map_lookup_elem(&lb_conns6, packet_key(p));
-	if (!conn || p->truncated || !flow_is_plain(p, &conn->flow)) {
+	if (lb_const_stateless)
+		conn = stateless(true, p) ? written6() : NULL;
+	else
+		conn = bpf_map_lookup_elem(&lb_conns6, packet_key(p));
+	if (!conn || (!lb_const_stateless && (p->truncated || !flow_is_plain(p, &conn->flow)))) {
 		r = slow_start(ctx, true, p, conn);
 		conn = r == FLOW_READY ? written6()
 		       : !lb_const_stateless && r == FLOW_GO

@@ -104,7 +104,8 @@ static int size_rows(struct lb *lb, struct err *err)
 	}
 	lb->rows = calloc(lb->row_count, sizeof(*lb->rows));
 	lb->tables = calloc(LB_MAX_SERVICES, sizeof(*lb->tables));
-	if (!lb->rows || !lb->tables)
+	lb->swaps = calloc(LB_MAX_SWAPS, sizeof(*lb->swaps));
+	if (!lb->rows || !lb->tables || !lb->swaps)
 		return err_set(err, -ENOMEM, "cannot allocate backend rows: out of memory");
 	return 0;
 }
@@ -233,11 +234,11 @@ void lb_close(struct lb *lb, enum plane_exit how)
 		if (lb->maps[i] >= 0)
 			close(lb->maps[i]);
 	if (lb->tables)
-		for (size_t i = 0; i < LB_MAX_SERVICES; i++) {
-			free(lb->tables[i].name);
-			free(lb->tables[i].used_rows);
-		}
+		for (size_t i = 0; i < LB_MAX_SERVICES; i++)
+			apply_table_done(&lb->tables[i]);
 	index_done(&lb->row_index);
+	index_done(&lb->id_index);
+	index_done(&lb->server_index);
 	index_done(&lb->table_index);
 	for (int i = 0; i < LB_CHAINS; i++) {
 		lb_chain_free(lb->chains[i]);
@@ -245,6 +246,7 @@ void lb_close(struct lb *lb, enum plane_exit how)
 	}
 	apply_keys_free(lb);
 	free(lb->tables);
+	free(lb->swaps);
 	free(lb->rows);
 	free(lb);
 }

@@ -34,6 +34,7 @@ struct lb_features {
 	bool stateless;
 	bool turns;
 	bool affinity;
+	uint32_t affinity_ticks; /* the shortest */
 	bool quic;
 	bool filter;
 	bool limits;

@@ -3,14 +3,18 @@
  *
  * Order is everything here.  Additions: backend rows, then tables that name them, then services,
  * then the port sets that let packets in.  Removals the other way round.  A program on another CPU
- * may hold a table it looked up just before the swap; replacing an inner map waits for those
- * (kernel/bpf/syscall.c, maybe_wait_bpf_programs). */
+ * may hold a table it looked up just before the swap; replacing inner maps waits for those, once
+ * for a batch (kernel/bpf/syscall.c, maybe_wait_bpf_programs).  That is what makes a removal final
+ * when lb_apply returns; what only adds needs no swap and waits for nobody (lb_apply_tables.c). */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "lb_apply_internal.h"
 #include "model/weights.h"
@@ -169,39 +173,51 @@ static int service_backends(struct lb *lb, const struct service *service, const 
 	return 0;
 }
 
-static int apply_service(struct lb *lb, const struct service *service, bool *keep, bool *changed,
-			 struct err *err)
-{
-	uint32_t *rows = calloc(service->backend_count + 1, sizeof(*rows));
+/* A service whose rows and tables are made, and whose new tables may wait to be swapped. */
+struct job {
+	const struct service *service; /* borrowed; NULL: nothing is left to do */
+	uint32_t *rows;		       /* owned; of its backends */
 	int tables[2];
-	int r = -ENOMEM;
+};
 
-	if (!rows)
-		return err_set(err, r, "cannot apply service %s: out of memory", service->name);
-	r = service_tables(lb, service, tables, err);
+/* Everything that packets may find before they are led there. */
+static int prepare_service(struct lb *lb, const struct service *service, bool *keep, bool *changed,
+			   struct job *job, struct err *err)
+{
+	int *tables = job->tables;
+	int r = service_tables(lb, service, tables, err);
+
 	if (r < 0 || apply_is_unchanged(lb, service, tables, keep))
-		goto out;
+		return r;
 	apply_forget(lb, tables);
-	r = service_backends(lb, service, tables, rows, keep, changed, err);
+	job->rows = calloc(service->backend_count + 1, sizeof(*job->rows));
+	if (!job->rows)
+		return err_set(err, -ENOMEM, "cannot apply service %s: out of memory",
+			       service->name);
+	r = service_backends(lb, service, tables, job->rows, keep, changed, err);
 	if (r == 0)
 		r = apply_filters(lb, service, tables, err);
 	if (r == 0)
-		r = apply_server_ids(lb, service, tables, rows, err);
+		r = apply_server_ids(lb, service, tables, job->rows, err);
 	for (int ipv6 = 0; r == 0 && ipv6 < 2; ipv6++) {
 		if (tables[ipv6] < 0)
 			continue;
 		r = apply_vips(lb, service, ipv6, (uint32_t)tables[ipv6], err);
 		if (r == 0)
-			r = apply_table(lb, (uint32_t)tables[ipv6], service, rows, err);
+			r = apply_table(lb, (uint32_t)tables[ipv6], service, job->rows, err);
 	}
+	job->service = service;
+	return r;
+}
+
+static int finish_service(struct lb *lb, const struct job *job, bool *changed, struct err *err)
+{
+	int r = apply_states(lb, job->service, job->rows, changed, err);
+
 	if (r == 0)
-		r = apply_states(lb, service, rows, changed, err);
+		r = apply_service_ports(lb, job->service, job->tables, err);
 	if (r == 0)
-		r = apply_service_ports(lb, service, tables, err);
-	if (r == 0)
-		apply_remember(lb, service, tables, rows);
-out:
-	free(rows);
+		apply_remember(lb, job->service, job->tables, job->rows);
 	return r;
 }
 
@@ -219,13 +235,26 @@ static int replace_program(struct lb *lb, const struct model *model, struct err 
 	return lb->link_count ? lb_attach(lb, err) : 0;
 }
 
+/* In two rounds, so that the tables of all services are swapped together: each swap waits. */
 static int apply_services(struct lb *lb, const struct model *model, bool *keep, bool *changed,
 			  struct err *err)
 {
+	struct job *jobs = calloc(model->service_count + 1, sizeof(*jobs));
 	int r = 0;
 
+	if (!jobs)
+		return err_set(err, -ENOMEM, "cannot apply the services: out of memory");
 	for (size_t i = 0; r == 0 && i < model->service_count; i++)
-		r = apply_service(lb, &model->services[i], keep, changed, err);
+		r = prepare_service(lb, &model->services[i], keep, changed, &jobs[i], err);
+	if (r == 0)
+		r = apply_swaps(lb, err);
+	apply_swaps_drop(lb);
+	for (size_t i = 0; r == 0 && i < model->service_count; i++)
+		if (jobs[i].service)
+			r = finish_service(lb, &jobs[i], changed, err);
+	for (size_t i = 0; i < model->service_count; i++)
+		free(jobs[i].rows);
+	free(jobs);
 	return r;
 }
 
@@ -250,6 +279,13 @@ static int remove_services(struct lb *lb, const struct model *model, uint64_t en
 	return r;
 }
 
+/* This command of membarrier(2) is one RCU grace period, kernel/sched/membarrier.c; a program on
+ * another CPU runs within one.  With one CPU none runs beside us. */
+static void wait_for_programs(void)
+{
+	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
 int lb_apply(struct lb *lb, const struct model *model, struct err *err)
 {
 	uint64_t endpoints = apply_endpoints_of(model);
@@ -262,6 +298,7 @@ int lb_apply(struct lb *lb, const struct model *model, struct err *err)
 	apply_keys_begin(lb);
 	lb->serial++;
 	lb->apply_again = false;
+	lb->must_wait = false;
 	if (endpoints != lb->endpoints)
 		lb->endpoints = 0;
 	r = replace_program(lb, model, err);
@@ -285,6 +322,8 @@ int lb_apply(struct lb *lb, const struct model *model, struct err *err)
 
 		r = r == 0 ? bumped : r;
 	}
+	if (lb->must_wait)
+		wait_for_programs();
 	free(keep);
 	return r;
 }

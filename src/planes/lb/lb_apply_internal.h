@@ -23,6 +23,12 @@ static inline bool apply_is_tunnel(const struct service *service)
 	return service->forwarding == CONFIG_DSR_IPIP || service->forwarding == CONFIG_DSR_GUE;
 }
 
+/* Are backends found by more than the slot table? */
+static inline bool apply_is_known_otherwise(const struct service *service)
+{
+	return service->tcp_affinity_ns || service->udp_affinity_ns || service->quic.enabled;
+}
+
 /* Can the service's packets of one family reach backend? */
 static inline bool apply_reaches(const struct service *service, bool ipv6,
 				 const struct backend *backend)
@@ -56,8 +62,15 @@ int apply_retire_row(struct lb *lb, uint32_t row, bool *changed, struct err *err
  */
 int apply_adopted_table(struct lb *lb, const struct service *service, bool ipv6);
 int apply_table_row(struct lb *lb, const struct service *service, bool ipv6, struct err *err);
+/* Brings the table up to date: in place if it only gains backends, else by a new one that
+ * apply_swaps puts in its place. */
 int apply_table(struct lb *lb, uint32_t row, const struct service *service,
 		const uint32_t *backend_rows, struct err *err);
+/* Swaps what apply_table has left to be swapped; waits once for the programs that hold old ones. */
+int apply_swaps(struct lb *lb, struct err *err);
+/* Forgets what is left of it. */
+void apply_swaps_drop(struct lb *lb);
+void apply_table_done(struct lb_table *table);
 void apply_release_tables(struct lb *lb, const struct model *model);
 
 /* lb_apply_unchanged.c: which services need not be applied. */

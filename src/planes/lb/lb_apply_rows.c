@@ -92,12 +92,53 @@ static uint64_t hash_of_row(const struct lb *lb, uint32_t row)
 	return row_hash(kernel->addr, kernel->port, kernel->service);
 }
 
+static uint64_t id_hash(uint32_t id)
+{
+	return hash_mix64(id);
+}
+
+struct index_walk lb_rows_by_id(const struct lb *lb, uint32_t id)
+{
+	return index_find(&lb->id_index, id_hash(id));
+}
+
+static uint64_t server_hash(const struct lb *lb, uint32_t row)
+{
+	return row_hash(lb->rows[row].kernel.addr, lb->rows[row].kernel.port, 0);
+}
+
+struct index_walk lb_rows_of_server(const struct lb *lb, uint32_t row)
+{
+	return index_find(&lb->server_index, server_hash(lb, row));
+}
+
+static void forget_row(struct lb *lb, uint32_t row)
+{
+	index_remove(&lb->row_index, hash_of_row(lb, row), row);
+	index_remove(&lb->id_index, id_hash(lb->rows[row].kernel.id), row);
+	index_remove(&lb->server_index, server_hash(lb, row), row);
+	lb->rows[row].used = false;
+}
+
 int apply_adopt_row(struct lb *lb, uint32_t row)
 {
+	if (index_put(&lb->row_index, hash_of_row(lb, row), row) < 0 ||
+	    index_put(&lb->id_index, id_hash(lb->rows[row].kernel.id), row) < 0 ||
+	    index_put(&lb->server_index, server_hash(lb, row), row) < 0) {
+		forget_row(lb, row);
+		return -ENOMEM;
+	}
 	lb->rows[row].used = true;
 	lb->unresolved += !lb->rows[row].unresolved;
 	lb->rows[row].unresolved = true;
-	return index_put(&lb->row_index, hash_of_row(lb, row), row);
+	return 0;
+}
+
+/* Removing first makes room, so that putting cannot fail. */
+static void follow_id(struct lb *lb, uint32_t row, uint32_t was)
+{
+	index_remove(&lb->id_index, id_hash(was), row);
+	index_put(&lb->id_index, id_hash(lb->rows[row].kernel.id), row);
 }
 
 /* Not by its id: that moves when a configuration without ids loses a backend. */
@@ -160,6 +201,9 @@ int apply_states(struct lb *lb, const struct service *service, const uint32_t *r
 		if (takes_new(backend))
 			continue;
 		kernel.state = backend_is_cut(backend) ? LB_BACKEND_CUT : LB_BACKEND_DRAINING;
+		/* No slot names it any more, but its clients' affinity or its id does. */
+		lb->must_wait |= lb->rows[rows[i]].kernel.state == LB_BACKEND_ACTIVE &&
+				 apply_is_known_otherwise(service);
 		r = apply_write_row(lb, rows[i], &kernel, changed, err);
 		if (r < 0)
 			return r;
@@ -174,6 +218,7 @@ int apply_backend(struct lb *lb, const struct backend *backend, uint32_t table, 
 		  uint32_t *ret_row, struct err *err)
 {
 	uint32_t row = find_row(lb, backend, table);
+	uint32_t was = lb->rows[row].kernel.id;
 	struct lb_backend kernel;
 	int r;
 
@@ -211,8 +256,10 @@ int apply_backend(struct lb *lb, const struct backend *backend, uint32_t table, 
 	r = apply_write_row(lb, row, &kernel, changed, err);
 	if (r < 0)
 		return r;
-	if (!lb->rows[row].used && apply_adopt_row(lb, row) < 0) {
-		lb->rows[row].used = false;
+	if (lb->rows[row].used) {
+		if (was != backend->id)
+			follow_id(lb, row, was);
+	} else if (apply_adopt_row(lb, row) < 0) {
 		return err_set(err, -ENOMEM, "cannot add backend %u: out of memory", backend->id);
 	}
 	*ret_row = row;
@@ -308,8 +355,7 @@ int apply_retire_row(struct lb *lb, uint32_t row, bool *changed, struct err *err
 	r = apply_write_row(lb, row, &kernel, changed, err);
 	if (r < 0)
 		return r;
-	index_remove(&lb->row_index, hash_of_row(lb, row), row);
-	lb->rows[row].used = false;
+	forget_row(lb, row);
 	if (row < lb->row_free)
 		lb->row_free = row;
 	return retire_counts(lb, row, err);

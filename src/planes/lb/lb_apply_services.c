@@ -8,6 +8,8 @@
 
 #include "base/bitset.h"
 #include "base/clock.h"
+#include "base/hash.h"
+#include "base/index.h"
 #include "lb_apply_internal.h"
 
 static const uint8_t modes[] = {
@@ -50,7 +52,9 @@ static uint8_t flags_of(const struct lb *lb, const struct service *service, uint
 		flags |= LB_SERVICE_DENY;
 	if (service->local)
 		flags |= LB_SERVICE_PASS;
-	if (config->hybrid || service->local)
+	/* Also of before a reload, of before the service, or of beyond a limit.  Without entries
+	 * every packet would ask. */
+	if (proto == IPPROTO_TCP && (!config->stateless || config->hybrid || service->local))
 		flags |= LB_SERVICE_SHARED;
 	if (service->quic.enabled && proto == IPPROTO_UDP)
 		flags |= LB_SERVICE_QUIC;
@@ -265,46 +269,73 @@ int apply_ports(struct lb *lb, const struct model *model, struct err *err)
 	return r;
 }
 
-static bool model_serves(const struct model *model, const struct lb_service_key *key)
+static bool service_serves(const struct service *service, const struct lb_service_key *key)
 {
-	uint16_t port = ntohs(key->port);
+	bool tcp = key->proto == IPPROTO_TCP;
+	const uint16_t *ports = tcp ? service->tcp_ports : service->udp_ports;
+	size_t count = tcp ? service->tcp_port_count : service->udp_port_count;
+
+	for (size_t i = 0; key->proto != IPPROTO_ICMP && i < count; i++)
+		if (ports[i] == ntohs(key->port))
+			return true;
+	return key->proto == IPPROTO_ICMP;
+}
+
+static int index_addresses(const struct model *model, struct index *index)
+{
+	int r = 0;
 
 	for (size_t i = 0; i < model->service_count; i++) {
 		const struct service *service = &model->services[i];
-		const uint16_t *ports = key->proto == IPPROTO_TCP ? service->tcp_ports
-								  : service->udp_ports;
-		size_t count = key->proto == IPPROTO_TCP ? service->tcp_port_count
-							 : service->udp_port_count;
 
-		for (size_t a = 0; a < service->address_count; a++) {
-			if (memcmp(key->addr, &service->addresses[a], sizeof(key->addr)) != 0)
-				continue;
-			if (key->proto == IPPROTO_ICMP)
+		for (size_t k = 0; r == 0 && k < service->address_count; k++)
+			r = index_put(index,
+				      hash_bytes(&service->addresses[k], sizeof(struct addr), 0),
+				      (uint32_t)i);
+	}
+	return r;
+}
+
+/* by_address: rows are numbers of services. */
+static bool model_serves(const struct model *model, const struct index *by_address,
+			 const struct lb_service_key *key)
+{
+	struct index_walk walk = index_find(by_address,
+					    hash_bytes(key->addr, sizeof(key->addr), 0));
+	uint32_t number;
+
+	while (index_next(&walk, &number)) {
+		const struct service *service = &model->services[number];
+
+		for (size_t a = 0; a < service->address_count; a++)
+			if (!memcmp(key->addr, &service->addresses[a], sizeof(key->addr)) &&
+			    service_serves(service, key))
 				return true;
-			for (size_t p = 0; p < count; p++)
-				if (ports[p] == port)
-					return true;
-		}
 	}
 	return false;
 }
 
 int apply_remove_services(struct lb *lb, const struct model *model, struct err *err)
 {
+	struct index by_address = { 0 };
 	struct lb_service_key key;
 	struct lb_service_key next;
 	void *from = NULL;
+	int r = index_addresses(model, &by_address);
 
-	while (bpf_map_get_next_key(lb->maps[LB_MAP_SERVICES], from, &next) == 0) {
-		if (!model_serves(model, &next)) {
+	if (r < 0)
+		err_set(err, r, "cannot look for services that are gone: out of memory");
+	while (r == 0 && bpf_map_get_next_key(lb->maps[LB_MAP_SERVICES], from, &next) == 0) {
+		if (!model_serves(model, &by_address, &next)) {
 			if (bpf_map_delete_elem(lb->maps[LB_MAP_SERVICES], &next) < 0 &&
 			    errno != ENOENT)
-				return err_set(err, -errno, "cannot remove a service address: %s",
-					       strerror(errno));
+				r = err_set(err, -errno, "cannot remove a service address: %s",
+					    strerror(errno));
 			continue; /* from the last one that stays */
 		}
 		key = next;
 		from = &key;
 	}
-	return 0;
+	index_done(&by_address);
+	return r;
 }

@@ -97,8 +97,10 @@ void apply_forget_all(struct lb *lb)
 void apply_forget_server(struct lb *lb, uint32_t row)
 {
 	const struct lb_backend *gone = &lb->rows[row].kernel;
+	struct index_walk walk = lb_rows_of_server(lb, row);
+	uint32_t other;
 
-	for (uint32_t other = 1; other < lb->row_count; other++) {
+	while (index_next(&walk, &other)) {
 		const struct lb_backend *kernel = &lb->rows[other].kernel;
 
 		if (other == row || !lb->rows[other].used || kernel->port != gone->port ||

@@ -28,6 +28,8 @@ struct slow_path {
 	struct lb_conn6 conn;  /* ... and what it becomes */
 	struct lb_conn4 conn4; /* conn, narrowed */
 	__u32 mtu;	       /* FLOW_TOO_BIG: what would fit */
+	bool revised;	       /* the entry was compared with what the control plane has */
+	bool touched;	       /* the entry's use was noted */
 	/* Of a packet that may answer a SYN cookie: */
 	__u32 cookie;	  /* enum cookie */
 	__u32 cookie_seq; /* host order */
@@ -65,15 +67,31 @@ enum flow_verdict {
 	FLOW_COOKIE,   /* answer it with a SYN cookie */
 	FLOW_PROXY,    /* a cookie opened it, and the backend's handshake is not complete */
 	FLOW_SYN,      /* make it the SYN that the backend gets */
+	FLOW_REVISE,   /* the control plane has changed something */
 	FLOW_CUT,      /* its backend was cut off: reset the client */
 	FLOW_TOO_BIG,  /* slow_path()->mtu is exceeded: tell the sender */
 };
 
+/* The last reading of the clock: when, in jiffies, and what it said, in ticks.  One word, so that
+ * CPUs see both or neither. */
+__u64 lb_clock;
+
+#define CLOCK_KEPT_SHIFT 4 /* kept for 16 jiffies: 160 ms at most, and a tick is a second */
+
+/* Reading jiffies is one load where a clock is a call.  But they drift from CLOCK_MONOTONIC, by
+ * which user space tells an entry's age; so they say no more than how long a reading is good. */
 static __always_inline __u32 clock_ticks(void)
 {
-	__u64 ns = lb_const_coarse_clock ? bpf_ktime_get_coarse_ns() : bpf_ktime_get_ns();
+	__u32 when = bpf_jiffies64() >> CLOCK_KEPT_SHIFT;
+	__u64 last = lb_clock;
+	__u64 ns;
 
-	return ns >> LB_TICK_SHIFT;
+	if (last >> 32 == when)
+		return last;
+	ns = lb_const_coarse_clock ? bpf_ktime_get_coarse_ns() : bpf_ktime_get_ns();
+	ns >>= LB_TICK_SHIFT;
+	lb_clock = (__u64)when << 32 | (__u32)ns;
+	return ns;
 }
 
 /* Could this be ours?  One bit says no for most of what is not. */

@@ -39,6 +39,7 @@ enum lb_map {
 /* A row of lb_backends, as the kernel has it, and what user space knows beside. */
 struct lb_row {
 	bool used;
+	bool marked;	 /* within lb_apply_tables.c */
 	bool unresolved; /* in use, and its next hop was never looked for */
 	struct lb_backend kernel;
 	struct lb_next_hop hop;
@@ -55,7 +56,23 @@ struct lb_table {
 	uint64_t applied;    /* signature of the service as the maps have it; 0: to be applied */
 	uint32_t *used_rows; /* owned; of the service's backends, in its first family's table */
 	size_t used_count;
+	int slots;	   /* owned; descriptor of the inner map; 0: none is held */
+	uint32_t *members; /* owned; the backends' rows that the slots name */
+	size_t member_count;
 };
+
+/* A slot table that waits to be put in its place. */
+struct lb_swap {
+	uint32_t row;
+	int fd; /* owned */
+	uint64_t signature;
+	uint32_t size;
+	uint32_t *members; /* owned */
+	size_t member_count;
+};
+
+/* Their descriptors stay below the 1,024 that a process may have without asking. */
+#define LB_MAX_SWAPS 256
 
 struct lb_link {
 	char name[16];
@@ -99,15 +116,20 @@ struct lb {
 
 	struct lb_row *rows; /* owned; options.config->max_backends + 1 */
 	uint32_t row_count;
-	struct index row_index;	  /* rows in use by service, address and port */
-	uint32_t resolve_next;	  /* row at which the pass of lb_resolve_step goes on; 0: none */
-	uint32_t unresolved;	  /* rows */
-	uint32_t row_free;	  /* no row below it is free */
-	struct lb_table *tables;  /* owned; LB_MAX_SERVICES */
-	struct index table_index; /* tables in use by name and family */
-	uint64_t serial;	  /* of the apply under way */
-	uint64_t endpoints;	  /* signature of the services' addresses and ports; 0: unknown */
-	bool apply_again;	  /* a row that went took along what another service needs */
+	struct index row_index;	   /* rows in use by service, address and port */
+	struct index id_index;	   /* rows in use by backend id */
+	struct index server_index; /* rows in use by address and port */
+	uint32_t resolve_next;	   /* row at which the pass of lb_resolve_step goes on; 0: none */
+	uint32_t unresolved;	   /* rows */
+	uint32_t row_free;	   /* no row below it is free */
+	struct lb_table *tables;   /* owned; LB_MAX_SERVICES */
+	struct index table_index;  /* tables in use by name and family */
+	uint64_t serial;	   /* of the apply under way */
+	uint64_t endpoints;	   /* signature of the services' addresses and ports; 0: unknown */
+	bool must_wait;		   /* who was removed may be picked until running programs end */
+	struct lb_swap *swaps;	   /* owned; LB_MAX_SWAPS */
+	size_t swap_count;
+	bool apply_again; /* a row that went took along what another service needs */
 	struct lb_addr sources[LB_MAX_SOURCES];
 	uint32_t source_count;
 
@@ -190,6 +212,11 @@ int lb_links_detach(const char *pin_dir);
 /* lb_apply.c */
 int lb_apply_adopt(struct lb *lb, struct err *err);
 int lb_apply_defaults(struct lb *lb, struct err *err);
+
+/* lb_apply_rows.c: a walk over the rows in use that may have id; the caller compares. */
+struct index_walk lb_rows_by_id(const struct lb *lb, uint32_t id);
+/* The same for those that may have the server of row. */
+struct index_walk lb_rows_of_server(const struct lb *lb, uint32_t row);
 
 /* lb_sweep.c */
 int lb_sweep_init(struct lb *lb);

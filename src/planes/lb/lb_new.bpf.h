@@ -526,20 +526,39 @@ static __always_inline bool backend_is_v4(const struct lb_backend *backend)
 
 /* ---- direct server return ---- */
 
+/* What the outer header says of where a packet comes from varies with its flow's hash. */
+static __always_inline __be32 outer_source4(__u64 hash)
+{
+	return lb_const_outer4 | bpf_htonl(hash >> 32 & lb_const_outer4_hosts);
+}
+
+static __always_inline __be32 outer_last6(__u64 hash)
+{
+	return lb_const_outer_net6[3] | bpf_htonl(hash >> 32 & lb_const_outer6_hosts);
+}
+
+static __always_inline void outer_source6(__be32 *saddr, __u64 hash)
+{
+	saddr[0] = lb_const_outer_net6[0];
+	saddr[1] = lb_const_outer_net6[1];
+	saddr[2] = lb_const_outer_net6[2];
+	saddr[3] = outer_last6(hash);
+}
+
+/* Of those that no service of a host would use as its own. */
+static __always_inline __be16 outer_port(__u64 hash)
+{
+	return bpf_htons(0xc000 | (__u16)(hash >> 16));
+}
+
 /* Outer addresses, into slow->conn. */
 static __always_inline void choose_outer(struct slow_path *nf, bool outer6)
 {
-	__u32 hash = nf->hash >> 32;
-
 	if (outer6) {
-		nf->conn.saddr[0] = lb_const_outer_net6[0];
-		nf->conn.saddr[1] = lb_const_outer_net6[1];
-		nf->conn.saddr[2] = lb_const_outer_net6[2];
-		nf->conn.saddr[3] = lb_const_outer_net6[3] |
-				    bpf_htonl(hash & lb_const_outer6_hosts);
+		outer_source6(nf->conn.saddr, nf->hash);
 	} else {
 		addr_map_v4(nf->conn.saddr);
-		nf->conn.saddr[3] = lb_const_outer4 | bpf_htonl(hash & lb_const_outer4_hosts);
+		nf->conn.saddr[3] = outer_source4(nf->hash);
 	}
 	addr_copy(nf->conn.daddr, nf->backend.addr);
 }
@@ -556,8 +575,7 @@ static __always_inline void prepare_direct(const bool ipv6, struct slow_path *nf
 	flow->hop = nf->backend.hop;
 	flow->tags = nf->backend.tags;
 	flow->mtu = tunnel_mtu(nf->backend.mtu, flow->mode, outer6);
-	/* Ports that no service of a host would use as its own. */
-	flow->sport = bpf_htons(0xc000 | (__u16)(nf->hash >> 16));
+	flow->sport = outer_port(nf->hash);
 	flow->dport = lb_const_gue_port;
 	nf->conn.created = nf->p.now;
 	choose_outer(nf, outer6);
@@ -650,6 +668,41 @@ static __always_inline bool find_service(struct slow_path *nf)
 	nf->service = *service;
 	note_service(service->table);
 	return true;
+}
+
+/* The flow of the packet in slow_path()->p, which has an entry, is in use. */
+static __always_inline int keep_client(const bool ipv6)
+{
+	struct slow_path *slow = slow_path();
+	const struct lb_backend *backend;
+	struct lb_flow *flow;
+	struct lb_key6 key;
+	__u32 row;
+
+	if (!slow)
+		return 0;
+	key_of_packet(&key, &slow->p);
+	flow = conns_find(ipv6, &key);
+	if (!flow)
+		return 0;
+	row = flow->backend;
+	backend = bpf_map_lookup_elem(&lb_backends, &row);
+	if (flow->flags & LB_FLOW_REPLY && backend)
+		renew_affinity(ipv6, &slow->p, flow, backend->service);
+	/* Not by the backend's row: that names one of two tables where IPv6 carries IPv4. */
+	else if (find_service(slow))
+		renew_affinity(ipv6, &slow->p, flow, slow->service.table);
+	return 0;
+}
+
+__noinline int lb_keep_client4(struct xdp_md *ctx)
+{
+	return ctx ? keep_client(false) : 0;
+}
+
+__noinline int lb_keep_client6(struct xdp_md *ctx)
+{
+	return ctx ? keep_client(true) : 0;
 }
 
 /* Is the packet one of a connection that the local stack has? */

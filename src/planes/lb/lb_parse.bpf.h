@@ -2,6 +2,8 @@
 #ifndef LB_PARSE_BPF_H
 #define LB_PARSE_BPF_H
 
+#include <stddef.h>
+
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
@@ -88,6 +90,17 @@ static __always_inline bool packet_has(const struct packet *p, __u32 at, __u32 b
 	return at + bytes <= (__u32)p->l3 + p->length;
 }
 
+/* In one piece: struct ethhdr is packed, and clang would handle bytes. */
+static __always_inline __be16 ether_type(const struct ethhdr *eth)
+{
+	return *(const __be16 *)((const void *)eth + offsetof(struct ethhdr, h_proto));
+}
+
+static __always_inline void set_ether_type(struct ethhdr *eth, __be16 type)
+{
+	*(__be16 *)((void *)eth + offsetof(struct ethhdr, h_proto)) = type;
+}
+
 /* Ethernet and up to two VLAN tags.  Returns the ether type in wire order, 0 if the frame is cut
  * short or not sent to one host. */
 static __always_inline __be16 parse_ethernet(void *data, void *end, struct packet *p)
@@ -98,7 +111,7 @@ static __always_inline __be16 parse_ethernet(void *data, void *end, struct packe
 
 	if ((void *)(eth + 1) > end || eth->h_dest[0] & 1)
 		return 0;
-	type = eth->h_proto;
+	type = ether_type(eth);
 	p->l3 = sizeof(*eth);
 	p->tags = 0;
 	if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD))

@@ -47,6 +47,19 @@ static bool has_any_port(const struct service *service)
 	       (service->udp_port_count && !service->udp_ports[0]);
 }
 
+static void affinity_features(uint64_t timeout_ns, struct lb_features *features)
+{
+	uint32_t ticks = timeout_ns >> LB_TICK_SHIFT > UINT32_MAX
+				 ? UINT32_MAX
+				 : (uint32_t)(timeout_ns >> LB_TICK_SHIFT);
+
+	if (!timeout_ns)
+		return;
+	if (!features->affinity || ticks < features->affinity_ticks)
+		features->affinity_ticks = ticks;
+	features->affinity = true;
+}
+
 static void service_features(const struct service *service, struct lb_features *features)
 {
 	bool v4 = false;
@@ -64,7 +77,8 @@ static void service_features(const struct service *service, struct lb_features *
 	features->turns |= service->algorithm == CONFIG_ROUND_ROBIN ||
 			   service->algorithm == CONFIG_WEIGHTED ||
 			   service->algorithm == CONFIG_LEAST_CONNECTIONS;
-	features->affinity |= service->tcp_affinity_ns || service->udp_affinity_ns;
+	affinity_features(service->tcp_affinity_ns, features);
+	affinity_features(service->udp_affinity_ns, features);
 	features->quic |= service->quic.enabled;
 	features->filter |= service->allow_count || service->deny_count;
 	features->limits |= service->limits.new_per_second ||
@@ -104,7 +118,7 @@ struct lb_features lb_features_of(const struct config_ebpf *config, const struct
 	if (features.ipip || features.gue)
 		outer_features(config, &features);
 	features.stateless = config->stateless;
-	features.local |= config->hybrid;
+	features.local |= config->hybrid || !config->stateless;
 	features.cookies = features.limits && (features.nat_full || features.nat_destination) &&
 			   can_make_cookies();
 	features.echo = config->icmp_echo;
@@ -120,9 +134,8 @@ bool lb_features_equal(const struct lb_features *a, const struct lb_features *b)
 	return !memcmp(a, b, sizeof(*a));
 }
 
-uint32_t lb_touch_ticks(const struct lb *lb)
+static uint32_t touch_ticks(const struct config_ebpf *config, const struct lb_features *features)
 {
-	const struct config_ebpf *config = lb->options.config;
 	/* The states in which one side may speak for long while the other is silent. */
 	const uint64_t timeouts[] = { config->timeout_ns, config->tcp.established_ns,
 				      config->tcp.fin_wait_ns };
@@ -133,7 +146,15 @@ uint32_t lb_touch_ticks(const struct lb *lb)
 		if (timeouts[i] < least)
 			least = timeouts[i];
 	ticks = (least / 4) >> LB_TICK_SHIFT;
+	/* Clients with long connections are remembered until those end. */
+	if (features->affinity && features->affinity_ticks / 4 < ticks)
+		ticks = features->affinity_ticks / 4;
 	return ticks < 1 ? 1 : ticks > 8 ? 8 : (uint32_t)ticks;
+}
+
+uint32_t lb_touch_ticks(const struct lb *lb)
+{
+	return touch_ticks(lb->options.config, &lb->features);
 }
 
 /* Table entries for max_connections: NAT takes two each. */
@@ -281,7 +302,7 @@ static void specialise(const struct lb *lb, struct lb_bpf *bpf, const struct lb_
 	bpf->rodata->lb_const_gue_port = features->gue_port;
 	bpf->rodata->lb_const_port_first = lb->options.port_first;
 	bpf->rodata->lb_const_port_last = lb->options.port_last;
-	bpf->rodata->lb_const_touch_ticks = lb_touch_ticks(lb);
+	bpf->rodata->lb_const_touch_ticks = touch_ticks(lb->options.config, features);
 	bpf->rodata->lb_const_coarse_clock =
 		libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_ktime_get_coarse_ns, NULL) == 1;
 }

@@ -42,6 +42,20 @@ static __always_inline int send_frame(struct xdp_md *ctx, __u32 ifindex)
 	return bpf_redirect(ifindex, 0);
 }
 
+/* Both addresses of the link-layer header, which stand side by side in hop, too.  In words: struct
+ * ethhdr is packed, and clang would copy bytes. */
+static __always_inline void write_macs(struct ethhdr *eth, const struct lb_hop *hop)
+{
+	const __u32 *from = (const void *)hop->dmac;
+	__u32 *to = (void *)eth;
+
+	_Static_assert(offsetof(struct lb_hop, smac) == 6 && sizeof(hop->smac) == 6,
+		       "the addresses stand side by side");
+	to[0] = from[0];
+	to[1] = from[1];
+	to[2] = from[2];
+}
+
 /* Link-layer header with the hop's addresses and tags, before a network header of type. */
 static __always_inline bool write_link(struct xdp_md *ctx, const struct lb_hop *hop, __u8 tags,
 				       __be16 type)
@@ -52,15 +66,15 @@ static __always_inline bool write_link(struct xdp_md *ctx, const struct lb_hop *
 
 	if ((void *)(eth + 1) > frame_end(ctx))
 		return false;
-	__builtin_memcpy(eth->h_dest, hop->dmac, 6);
-	__builtin_memcpy(eth->h_source, hop->smac, 6);
-	eth->h_proto = type;
+	write_macs(eth, hop);
+	set_ether_type(eth, type);
 	if (!want)
 		return true;
 	/* Not before: Linux 6.1 does not remember that it was tested where want is not 0. */
 	if ((void *)(tag + 2) > frame_end(ctx))
 		return false;
-	eth->h_proto = tags & LB_TAGS_OUTER_AD ? bpf_htons(ETH_P_8021AD) : bpf_htons(ETH_P_8021Q);
+	set_ether_type(eth,
+		       tags & LB_TAGS_OUTER_AD ? bpf_htons(ETH_P_8021AD) : bpf_htons(ETH_P_8021Q));
 	tag->tci = hop->tci[0];
 	tag->proto = type;
 	if (want == 2) {
@@ -80,7 +94,7 @@ static __always_inline __be16 network_type(struct xdp_md *ctx, __u8 tags)
 	if ((void *)(eth + 1) + 8 > frame_end(ctx))
 		return 0;
 	if (have == 0)
-		return eth->h_proto;
+		return ether_type(eth);
 	return have == 1 ? *(__be16 *)((void *)eth + 16) : *(__be16 *)((void *)eth + 20);
 }
 
@@ -104,8 +118,7 @@ static __always_inline int send_to_hop(struct xdp_md *ctx, const struct lb_hop *
 	eth = frame_start(ctx);
 	if ((void *)(eth + 1) > frame_end(ctx))
 		return -1;
-	__builtin_memcpy(eth->h_dest, hop->dmac, 6);
-	__builtin_memcpy(eth->h_source, hop->smac, 6);
+	write_macs(eth, hop);
 	return send_frame(ctx, hop->ifindex);
 }
 

@@ -117,7 +117,9 @@ static __always_inline bool use_affinity(struct slow_path *nf)
 
 	affinity_key(&key, &nf->p, nf->service.table);
 	affinity = bpf_map_lookup_elem(&lb_affinity, &key);
-	if (!affinity || nf->p.now - affinity->seen > nf->service.affinity_ticks)
+	/* Flows in use renew it no oftener. */
+	if (!affinity ||
+	    nf->p.now - affinity->seen > nf->service.affinity_ticks + lb_const_touch_ticks)
 		return false;
 	if (!use_row(nf, affinity->backend) || nf->backend.incarnation != affinity->incarnation)
 		return false;
@@ -136,20 +138,23 @@ static __always_inline void note_affinity(const struct slow_path *nf)
 	bpf_map_update_elem(&lb_affinity, &key, &affinity, BPF_ANY);
 }
 
-/* A packet of the client's was seen. */
-static __always_inline void renew_affinity(const struct packet *p, const struct lb_flow *flow)
+/* A packet of a flow was seen, client's or backend's, and table is its service's: the client stays
+ * for the affinity's timeout from now on. */
+static __always_inline void renew_affinity(const bool ipv6, const struct packet *p,
+					   const struct lb_flow *flow, __u32 table)
 {
-	const struct lb_backend *backend;
 	struct lb_affinity *affinity;
 	struct lb_affinity_key key;
-	__u32 row = flow->backend;
+	__be32 saddr[4];
+	__be32 daddr[4];
 
-	backend = bpf_map_lookup_elem(&lb_backends, &row);
-	if (!backend)
-		return;
-	affinity_key(&key, p, backend->service);
+	affinity_key(&key, p, table);
+	if (flow->flags & LB_FLOW_REPLY) {
+		flow_addresses(ipv6, flow, saddr, daddr);
+		addr_copy(key.addr, daddr);
+	}
 	affinity = bpf_map_lookup_elem(&lb_affinity, &key);
-	if (affinity && affinity->backend == row)
+	if (affinity && affinity->backend == flow->backend)
 		affinity->seen = p->now;
 }
 

@@ -72,20 +72,18 @@ static int sum_count(int fd, uint32_t row, struct lb_count *cpus, int n, struct 
 	return 0;
 }
 
-static int sum_backend(int fd, uint32_t row, struct lb_backend_count *cpus, int n,
-		       struct lb_backend_count *sum)
+static struct lb_backend_count sum_backend(const struct lb_backend_count *cpus, int n)
 {
-	if (bpf_map_lookup_elem(fd, &row, cpus) < 0)
-		return -errno;
-	memset(sum, 0, sizeof(*sum));
+	struct lb_backend_count sum = { 0 };
+
 	for (int i = 0; i < n; i++) {
-		sum->to_packets += cpus[i].to_packets;
-		sum->to_bytes += cpus[i].to_bytes;
-		sum->from_packets += cpus[i].from_packets;
-		sum->from_bytes += cpus[i].from_bytes;
-		sum->connections += cpus[i].connections;
+		sum.to_packets += cpus[i].to_packets;
+		sum.to_bytes += cpus[i].to_bytes;
+		sum.from_packets += cpus[i].from_packets;
+		sum.from_bytes += cpus[i].from_bytes;
+		sum.connections += cpus[i].connections;
 	}
-	return 0;
+	return sum;
 }
 
 static int collect_reasons(struct lb *lb, struct lb_snapshot *s, int cpus)
@@ -143,37 +141,86 @@ static void fill_backend(const struct lb *lb, const struct lb_row *row,
 		memcpy(&b->source, &lb->sources[row->kernel.source_first], sizeof(b->source));
 }
 
+/* Row 0 holds what removed backends counted. */
+static void collect_row(const struct lb *lb, uint32_t row, const struct lb_backend_count *sum,
+			struct lb_snapshot *s)
+{
+	if (row && !lb->rows[row].used)
+		return;
+	s->packets_forward += sum->to_packets + sum->from_packets;
+	s->bytes_rx += sum->to_bytes + sum->from_bytes;
+	s->bytes_tx += sum->to_bytes + sum->from_bytes;
+	s->connections_total += sum->connections;
+	if (!row)
+		return;
+	s->connections_active += lb->rows[row].active;
+	fill_backend(lb, &lb->rows[row], sum, &s->backends[s->backend_count++]);
+}
+
+#define COUNTS_BATCH 256u
+
+/* The counters of the rows, up to the last in use. */
+static int collect_rows(struct lb *lb, struct lb_snapshot *s, uint32_t end, int cpus,
+			struct lb_backend_count *values)
+{
+	int fd = lb->maps[LB_MAP_BACKEND_COUNTS];
+	uint32_t keys[COUNTS_BATCH];
+	uint32_t token = 0;
+	uint32_t row = 0;
+
+	while (row < end) {
+		__u32 count = COUNTS_BATCH;
+		int r = bpf_map_lookup_batch(fd, row ? &token : NULL, &token, keys, values, &count,
+					     NULL);
+
+		if (r < 0 && errno != ENOENT)
+			return -errno;
+		for (__u32 i = 0; i < count && keys[i] < end; i++) {
+			struct lb_backend_count sum = sum_backend(&values[i * (size_t)cpus], cpus);
+
+			collect_row(lb, keys[i], &sum, s);
+		}
+		row += count;
+		if (r < 0 || !count)
+			break; /* the end of the map */
+	}
+	return 0;
+}
+
 static int collect_backends(struct lb *lb, struct lb_snapshot *s, int cpus)
 {
-	struct lb_backend_count *buffer = calloc((size_t)cpus, sizeof(*buffer));
+	struct lb_backend_count *values = calloc((size_t)cpus * COUNTS_BATCH, sizeof(*values));
+	uint32_t end = 1;
 	size_t count = 0;
-	int r = buffer ? 0 : -ENOMEM;
+	int r = -ENOMEM;
 
-	for (uint32_t row = 0; row < lb->row_count; row++)
-		count += lb->rows[row].used;
-	s->backends = calloc(count + 1, sizeof(*s->backends));
-	if (!s->backends)
-		r = -ENOMEM;
-	/* Row 0 holds what removed backends counted. */
-	for (uint32_t row = 0; r == 0 && row < lb->row_count; row++) {
-		struct lb_backend_count sum = { 0 };
-
-		if (row && !lb->rows[row].used)
+	for (uint32_t row = 1; row < lb->row_count; row++) {
+		if (!lb->rows[row].used)
 			continue;
-		r = sum_backend(lb->maps[LB_MAP_BACKEND_COUNTS], row, buffer, cpus, &sum);
-		if (r < 0)
-			break;
-		s->packets_forward += sum.to_packets + sum.from_packets;
-		s->bytes_rx += sum.to_bytes + sum.from_bytes;
-		s->bytes_tx += sum.to_bytes + sum.from_bytes;
-		s->connections_total += sum.connections;
-		if (!row)
-			continue;
-		s->connections_active += lb->rows[row].active;
-		fill_backend(lb, &lb->rows[row], &sum, &s->backends[s->backend_count++]);
+		count++;
+		end = row + 1;
 	}
-	free(buffer);
+	s->backends = calloc(count + 1, sizeof(*s->backends));
+	if (s->backends && values)
+		r = collect_rows(lb, s, end, cpus, values);
+	free(values);
 	return r;
+}
+
+bool lb_backend_look(const struct lb *lb, uint32_t id, struct lb_backend_stats *ret)
+{
+	static const struct lb_backend_count none;
+	struct index_walk walk = lb_rows_by_id(lb, id);
+	uint32_t row;
+
+	while (index_next(&walk, &row)) {
+		if (lb->rows[row].kernel.id != id)
+			continue;
+		memset(ret, 0, sizeof(*ret));
+		fill_backend(lb, &lb->rows[row], &none, ret);
+		return true;
+	}
+	return false;
 }
 
 static uint64_t map_max(int fd)

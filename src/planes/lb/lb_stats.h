@@ -71,6 +71,8 @@ struct lb_snapshot {
 
 int lb_snapshot_take(struct lb *lb, struct lb_snapshot **ret, struct err *err);
 void lb_snapshot_free(struct lb_snapshot *snapshot);
+/* One backend without its counters: reads nothing from the kernel.  False: it has no row. */
+bool lb_backend_look(const struct lb *lb, uint32_t id, struct lb_backend_stats *ret);
 
 /* Metric and JSON names. */
 const char *lb_counter_name(enum lb_counter counter);

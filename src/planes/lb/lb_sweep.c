@@ -226,11 +226,15 @@ uint64_t lb_sweep_passes(const struct lb *lb)
 
 bool lb_backend_idle(const struct lb *lb, uint32_t id, uint64_t since)
 {
+	struct index_walk walk;
+	uint32_t row;
+
 	/* The pass that was under way at `since` may have missed what began after it passed by. */
 	if (lb->sweep_passes < since + 2)
 		return false;
-	for (uint32_t row = 1; row < lb->row_count; row++)
-		if (lb->rows[row].used && lb->rows[row].kernel.id == id && lb->rows[row].active)
+	walk = lb_rows_by_id(lb, id);
+	while (index_next(&walk, &row))
+		if (lb->rows[row].kernel.id == id && lb->rows[row].active)
 			return false;
 	return true;
 }

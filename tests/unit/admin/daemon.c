@@ -182,6 +182,21 @@ static int snapshot(void *ctx, struct lb_snapshot **ret, struct err *err)
 	return 0;
 }
 
+static bool backend_look(void *ctx, uint32_t id, struct lb_backend_stats *ret)
+{
+	struct lb_snapshot *s = NULL;
+	bool found = false;
+
+	if (snapshot(ctx, &s, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < s->backend_count && !found; i++) {
+		found = s->backends[i].id == id;
+		*ret = s->backends[i];
+	}
+	lb_snapshot_free(s);
+	return found;
+}
+
 /* The first page holds a TCP connection, the second, at bucket 42 of the second family, one by UDP
  * whose backend has gone. */
 static int connections(void *ctx, const struct lb_connection_filter *filter,
@@ -265,6 +280,20 @@ static void backend_put(struct service *service, uint32_t id, const char *addres
 	};
 }
 
+static int trace(void *ctx, const struct trace_request *request, struct stream **ret,
+		 struct err *err)
+{
+	struct daemon *daemon = ctx;
+
+	if (daemon->fail)
+		return err_set(err, daemon->fail, "cannot trace: as the test wants");
+	daemon->trace = *request;
+	daemon->traces++;
+	*ret = daemon->stream = stream_new();
+	must(*ret);
+	return 0;
+}
+
 void daemon_init(struct daemon *daemon)
 {
 	static uint16_t http[] = { 80 };
@@ -285,9 +314,11 @@ void daemon_init(struct daemon *daemon)
 		backend_remove,
 		reload,
 		snapshot,
+		backend_look,
 		connections,
 		health,
 		totals,
+		trace,
 	};
 	daemon->ready = true;
 	daemon->config.instance = instance;

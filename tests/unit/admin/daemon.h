@@ -22,6 +22,9 @@ struct daemon {
 	struct backend_removal removal;
 	struct lb_connection_filter filter; /* as connections got it */
 	struct lb_cursor cursor;
+	struct trace_request trace; /* as trace got it */
+	struct stream *stream;	    /* the writer's hold of the last trace; the test's to end */
+	unsigned int traces;
 	size_t room;
 };
 

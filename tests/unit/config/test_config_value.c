@@ -20,6 +20,7 @@ static const struct key port = { .type = KEY_PORT };
 static const struct key range = { .type = KEY_PORT_RANGE };
 static const struct key address = { .type = KEY_ADDRESS };
 static const struct key net = { .type = KEY_NET };
+static const struct key clients = { .type = KEY_NET, .flags = KEY_CLIENTS };
 static const struct key listen = { .type = KEY_LISTEN };
 static const struct key interface = { .type = KEY_INTERFACE };
 static const struct key path = { .type = KEY_PATH, .min = 2, .max = 10 };
@@ -112,6 +113,11 @@ static void test_text_of_every_kind(void **state)
 		{ &address, "10.0.0.1:80", -EINVAL },
 		{ &address, "fe80::1%eth0", -EINVAL },
 		{ &address, "localhost", -EINVAL },
+		{ &clients, "0.0.0.0/0", 0 },
+		{ &clients, "::/0", 0 },
+		{ &clients, "127.0.0.0/8", 0 },
+		{ &clients, "10.0.0.1/8", -EINVAL },
+		{ &net, "0.0.0.0/0", -EINVAL },
 		{ &net, "10.0.0.0/8", 0 },
 		{ &net, "10.0.0.1", 0 },
 		{ &net, "10.0.0.1/8", -EINVAL },

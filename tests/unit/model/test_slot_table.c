@@ -293,7 +293,7 @@ static void the_order_of_the_members_does_not_matter(void **state)
 
 static void failed_allocations_leave_the_table_alone(void **state)
 {
-	make_members(10, 1, equal);
+	make_members(10, 1, mixed);
 	for (size_t b = 0; b < 3; b++)
 		for (unsigned int n = 1;; n++) {
 			int r;
@@ -302,7 +302,7 @@ static void failed_allocations_leave_the_table_alone(void **state)
 			alloc_fail_at(n);
 			r = builders[b](members, 10, table, 101);
 			if (!alloc_failed()) {
-				assert_int_equal(n, 3);
+				assert_int_equal(n, builders[b] == slot_table_maglev ? 4 : 3);
 				assert_int_equal(r, 0);
 				break;
 			}

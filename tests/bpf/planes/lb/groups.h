@@ -23,6 +23,7 @@ int test_lb_hops(void);
 int test_lb_special(void);
 int test_lb_cookie(void);
 int test_lb_mss(void);
+int test_lb_trace(void);
 int test_lb_direct(void);
 int test_lb_stateless(void);
 int test_lb_mtu(void);

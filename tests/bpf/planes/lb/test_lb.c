@@ -1,6 +1,8 @@
-/* Packet tests of the load balancer's program, by BPF_PROG_TEST_RUN in a namespace of their own. */
+/* Packet tests of the load balancer's program, by BPF_PROG_TEST_RUN in a namespace of their own;
+ * with --traced of the traced one. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/must.h"
@@ -28,7 +30,7 @@ int run_rows(const char *group, const void *rows, size_t row_size, size_t count,
 	return failed;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	int failed = 0;
 
@@ -36,6 +38,7 @@ int main(void)
 		fprintf(stderr, "cannot load BPF programs: not root; run the tests with sudo\n");
 		return EXIT_SKIPPED;
 	}
+	world.traced = argc > 1 && !strcmp(argv[1], "--traced");
 	world_enter_namespace();
 	world_open(NULL);
 	failed += test_lb_parse();
@@ -60,5 +63,6 @@ int main(void)
 	failed += test_lb_mss();
 	failed += test_lb_stateless();
 	failed += test_lb_no_echo();
+	failed += test_lb_trace();
 	return failed != 0;
 }

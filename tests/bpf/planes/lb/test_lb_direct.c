@@ -460,12 +460,54 @@ static void every_packet_is_balanced_anew(void **state)
 	expect_end(world.lan, &d.client, XDP_PASS, LB_NOT_OURS);
 }
 
+/* The long one for a service with a list of clients, even if the list is empty. */
+static void the_short_way_and_the_long_one_agree(void **state)
+{
+	const struct kind *kind = *state;
+	struct lb_service service;
+	struct direct d;
+
+	direct_prepare(&d, kind->mode, kind->in6, &kind->packet);
+	direct_begin(&d, SYN, ONE(STATELESS));
+	service = world_service_of(d.client.to, d.client.dport, d.client.proto);
+	service.flags = LB_SERVICE_FILTER;
+	world_set_service(d.client.to, d.client.dport, d.client.proto, &service);
+	direct_send(&d, SYN, ONE(STATELESS));
+	direct_send(&d, ACK, ONE(STATELESS));
+}
+
+static void what_the_short_way_does_not_take_ends_as_ever(void **state)
+{
+	const struct kind *kind = *state;
+	struct lb_backend backend;
+	struct direct d;
+
+	direct_prepare(&d, kind->mode, kind->in6, &kind->packet);
+	d.client.flags = SYN | FIN;
+	expect_end(world.lan, &d.client, XDP_DROP, LB_MALFORMED);
+	d.client.flags = SYN;
+	backend = world_backend(d.row);
+	backend.mtu = 1280;
+	world_set_backend(d.row, &backend);
+	direct_begin(&d, SYN, ONE(STATELESS));
+	world_set_backend_state(d.row, LB_BACKEND_DRAINING);
+	expect_end(world.lan, &d.client, XDP_PASS, LB_NO_BACKEND);
+	world_set_backend_state(d.row, LB_BACKEND_ACTIVE);
+	d.client.ttl = 1;
+	if (direct_is_tunnel(&d))
+		expect_end(world.lan, &d.client, XDP_DROP, LB_TTL_EXPIRED);
+}
+
 int test_lb_stateless(void)
 {
 	int failed;
 
 	world_open(without_entries);
 	failed = RUN_ROWS("DSR without entries", kinds, every_packet_is_balanced_anew);
+	failed += RUN_ROWS("DSR without entries, two ways", kinds,
+			   the_short_way_and_the_long_one_agree);
+	failed += RUN_ROWS("DSR without entries, ends", kinds,
+			   what_the_short_way_does_not_take_ends_as_ever);
 	world_close();
 	return failed;
 }

@@ -18,6 +18,7 @@
 #include "base/bitset.h"
 #include "base/must.h"
 #include "lb.skel.h"
+#include "planes/lb/lb_traced.h"
 
 #define MAX_CPUS 1024
 
@@ -28,6 +29,9 @@ static struct lb_vips vips[ROWS];
 static struct ring_buffer *ring;
 static struct lb_event last_event;
 static int table_fds[LB_MAX_SERVICES];
+static struct ring_buffer *trace_ring;
+static struct lb_trace_event told;
+static int told_count;
 
 void world_ip(const char *arguments)
 {
@@ -128,12 +132,105 @@ static void set_outer(struct lb_bpf *bpf)
 	bpf->rodata->lb_const_gue_port = htons(PORT_GUE);
 }
 
+static int trace_map(const char *name)
+{
+	return bpf_object__find_map_fd_by_name(world.bpf->obj, name);
+}
+
+/* One event a call of ring_buffer__consume. */
+static int note_trace(void *ctx, void *data, size_t size)
+{
+	must(size == sizeof(told));
+	memcpy(&told, data, sizeof(told));
+	told_count++;
+	return world.untold ? -ECANCELED : 0;
+}
+
+void world_trace_filter(const struct lb_trace_filter *filter)
+{
+	uint32_t zero = 0;
+
+	must(bpf_map_update_elem(trace_map("lb_trace_filter"), &zero, filter, BPF_ANY) == 0);
+}
+
+bool world_trace_event(struct lb_trace_event *ret)
+{
+	int seen = told_count;
+
+	ring_buffer__consume(trace_ring);
+	*ret = told;
+	return told_count > seen;
+}
+
+struct lb_trace_count world_trace_count(void)
+{
+	static struct lb_trace_count counts[MAX_CPUS];
+	struct lb_trace_count sum = { 0 };
+	uint32_t zero = 0;
+
+	must(bpf_map_lookup_elem(trace_map("lb_trace_counts"), &zero, counts) == 0);
+	for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++) {
+		sum.seen += counts[cpu].seen;
+		sum.matched += counts[cpu].matched;
+		sum.sent += counts[cpu].sent;
+		sum.lost += counts[cpu].lost;
+	}
+	return sum;
+}
+
+/* Each packet has one event, which says how it came and how it ended. */
+static void check_trace(uint32_t ifindex, const uint8_t *frame, size_t length,
+			const struct outcome *got)
+{
+	size_t captured = length < LB_TRACE_BYTES ? length : LB_TRACE_BYTES;
+
+	told_count = 0;
+	must(ring_buffer__consume(trace_ring) >= 0);
+	if (told_count != 1)
+		fail_msg("%d trace events of one packet", told_count);
+	assert_int_equal(told.ifindex, ifindex);
+	assert_int_equal(told.length, length);
+	assert_int_equal(told.verdict, got->verdict);
+	assert_int_equal(told.captured, captured);
+	assert_memory_equal(told.frame, frame, captured);
+}
+
+/* The event names the counter that rose, or the backend. */
+static void check_trace_counter(const struct outcome *got)
+{
+	int64_t forwarded = 0;
+
+	if (told.counter < LB_COUNTER_COUNT) {
+		if (got->packets[told.counter] < 1)
+			fail_msg("the trace says counter %u, which has not risen", told.counter);
+		return;
+	}
+	for (uint32_t row = 0; row < ROWS; row++) {
+		int64_t here =
+			(int64_t)(got->backends[row].to_packets + got->backends[row].from_packets);
+
+		forwarded += here;
+		if (here && (told.row != row || told.backend != row + 100))
+			fail_msg("the trace says backend %u of row %u, it was row %u", told.backend,
+				 told.row, row);
+		if (here && !(told.flags & LB_TRACE_REPLY) != !got->backends[row].from_packets)
+			fail_msg("the trace says the other direction");
+		if (here && !(told.flags & LB_TRACE_NEW) != !got->backends[row].connections)
+			fail_msg("the trace does not say whether a connection began");
+	}
+	if (forwarded != 1)
+		fail_msg("the trace says forwarded, but %d packets were", (int)forwarded);
+}
+
 void world_open(void (*specialise)(struct lb_bpf *bpf))
 {
 	libbpf_set_print(silent);
-	world.bpf = lb_bpf__open();
+	world.bpf = world.traced ? lb_traced_open() : lb_bpf__open();
 	must(world.bpf);
 	size_maps(world.bpf);
+	if (world.traced)
+		bpf_map__set_max_entries(bpf_object__find_map_by_name(world.bpf->obj, "lb_trace"),
+					 world.trace_bytes ? world.trace_bytes : 1 << 16);
 	world.bpf->rodata->lb_const_port_first = WORLD_PORT_FIRST;
 	world.bpf->rodata->lb_const_port_last = WORLD_PORT_LAST;
 	set_outer(world.bpf);
@@ -142,6 +239,10 @@ void world_open(void (*specialise)(struct lb_bpf *bpf))
 	must(lb_bpf__load(world.bpf) == 0);
 	ring = ring_buffer__new(bpf_map__fd(world.bpf->maps.lb_events), note_event, NULL, NULL);
 	must(ring);
+	if (world.traced) {
+		trace_ring = ring_buffer__new(trace_map("lb_trace"), note_trace, NULL, NULL);
+		must(trace_ring);
+	}
 	world_reset();
 }
 
@@ -149,6 +250,8 @@ void world_close(void)
 {
 	ring_buffer__free(ring);
 	ring = NULL;
+	ring_buffer__free(trace_ring);
+	trace_ring = NULL;
 	for (size_t i = 0; i < sizeof(table_fds) / sizeof(*table_fds); i++) {
 		if (table_fds[i] > 0)
 			close(table_fds[i]);
@@ -474,6 +577,8 @@ void world_run_fast(uint32_t ifindex, const void *frame, size_t length, struct o
 		fail_msg("cannot run a frame of %zu bytes: %s", length, strerror(-r));
 	ret->verdict = opts.retval;
 	ret->length = opts.data_size_out;
+	if (world.traced && !world.untold)
+		check_trace(ifindex, frame, length, ret);
 }
 
 /* Every row of a per-CPU array in one call: expectations look at all of them for each packet. */
@@ -521,4 +626,6 @@ void world_run(uint32_t ifindex, const void *frame, size_t length, struct outcom
 	world_counters(ret, -1);
 	world_run_fast(ifindex, frame, length, ret);
 	world_counters(ret, 1);
+	if (world.traced && !world.untold)
+		check_trace_counter(ret);
 }

@@ -74,6 +74,11 @@ struct world {
 	struct lb_bpf *bpf;
 	uint32_t lan; /* where clients and, usually, backends are */
 	uint32_t far; /* another interface */
+	/* The program is the traced one, and each packet's event is held against what became of it.
+	 */
+	bool traced;
+	uint32_t trace_bytes; /* of its ring buffer; 0: enough */
+	bool untold;	      /* events are left to the test: world_trace_event */
 };
 extern struct world world;
 
@@ -138,6 +143,11 @@ struct outcome {
 void world_run(uint32_t ifindex, const void *frame, size_t length, struct outcome *ret);
 /* Adds sign times what the counters hold. */
 void world_counters(struct outcome *ret, int64_t sign);
+/* What the traced program tells; zeroes: all. */
+void world_trace_filter(const struct lb_trace_filter *filter);
+/* The next event; false: there is none. */
+bool world_trace_event(struct lb_trace_event *ret);
+struct lb_trace_count world_trace_count(void);
 /* The same without a look at the counters. */
 void world_run_fast(uint32_t ifindex, const void *frame, size_t length, struct outcome *ret);
 
