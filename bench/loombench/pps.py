@@ -97,7 +97,7 @@ class LoomIpip(Path):
         return []
 
 
-def scale(lab, tools, rounds, seconds, say, flows=65536):
+def two_cpus(lab, tools, rounds, seconds, say, flows=65536):
     """One CPU with a queue of its own, and two, in turn.  Each sends, balances and receives.  By the time of the CPUs
     themselves, so that other programs do not count; what they wait for each other does."""
     if os.cpu_count() < 2:

@@ -117,7 +117,7 @@ def pps_report(rows, targets):
           ("", "flows", "Mpps", "× nftables", "lost"), lines)
 
 
-def scale_report(rows):
+def cpus_report(rows):
     lines = []
     for row in rows:
         one, two = ([r["mpps"] for r in row[cpus]] for cpus in ("one", "two"))

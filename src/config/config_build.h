@@ -17,16 +17,21 @@ struct build {
 /* Owned copies that remember a failure in build. */
 char *build_text(struct build *build, const char *text);
 void *build_array(struct build *build, size_t count, size_t size);
-/* The ports of a list of them and of ranges, in host order; {0}: any. */
-uint16_t *build_ports(struct build *build, const struct item *list, size_t *ret_count);
 
+/* config_lists.c: the ports of a list of them and of ranges, in host order; {0}: any. */
+uint16_t *build_ports(struct build *build, const struct item *list, size_t *ret_count);
+/* The networks of a list. */
+struct addr_net *build_nets(struct build *build, const struct item *list, size_t *ret_count);
+/* Does a list of choices hold that one?  otherwise: where there is no list. */
+bool build_has_word(const struct item *list, uint64_t word, bool otherwise);
+
+/* config_xdp.c: ebpf.xdp but for its services. */
+void build_xdp(struct build *build);
 /* config_services.c: the implicit service and the others, and what they contradict. */
 void build_services(struct build *build);
 /* What may be left open by a service, with the key below ebpf.xdp that then speaks for it. */
 struct value build_service_value(struct build *build, struct item *item, const char *name,
 				 const char *common);
-/* The networks of a list. */
-struct addr_net *build_nets(struct build *build, const struct item *list, size_t *ret_count);
 /* config_health.c: upstreams, and what a service does with its backends' health. */
 void build_upstreams(struct build *build);
 void build_health(struct build *build, struct item *service, struct config_service *ret);

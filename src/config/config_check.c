@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
+#include "base/index.h"
 #include "base/must.h"
 #include "config_text.h"
 
@@ -139,34 +141,58 @@ static void check_map(struct check *ck, const struct node *node, struct item *it
 	check_required(ck, item, node);
 }
 
-/* Ports are the only long lists of this kind. */
+/* What a list holds already; lists of ports and of networks are long. */
 struct seen {
 	uint64_t ports[65536 / 64];
+	struct index nets;
 };
 
-static bool seen_before(struct seen *seen, const struct item *list, size_t index)
+/* One complaint a range is enough: what is behind a port that was seen is not noted. */
+static bool ports_seen_before(struct seen *seen, uint32_t first, uint32_t last)
+{
+	for (uint32_t port = first; port <= last; port++) {
+		if (seen->ports[port / 64] >> port % 64 & 1)
+			return true;
+		seen->ports[port / 64] |= 1ull << port % 64;
+	}
+	return false;
+}
+
+static bool net_seen_before(struct check *ck, struct seen *seen, const struct item *list,
+			    size_t index)
 {
 	const struct item *entry = &list->below[index];
-	uint64_t number = entry->value.number;
-	bool before;
+	const struct addr_net *net = &entry->value.net;
+	uint64_t hash = hash_bytes(&net->addr, sizeof(net->addr), net->length);
+	struct index_walk walk = index_find(&seen->nets, hash);
+	uint32_t row;
 
-	if (entry->key->type == KEY_PORTS) {
-		before = false;
-		for (uint32_t port = entry->value.first; port <= entry->value.last; port++) {
-			before |= seen->ports[port / 64] >> port % 64 & 1;
-			seen->ports[port / 64] |= 1ull << port % 64;
-		}
-		return before;
-	}
-	if (entry->key->type == KEY_PORT) {
-		before = seen->ports[number / 64] >> number % 64 & 1;
-		seen->ports[number / 64] |= 1ull << number % 64;
-		return before;
-	}
-	for (size_t i = 0; i < index; i++)
-		if (list->below[i].node && item_equal(&list->below[i], entry))
+	while (index_next(&walk, &row))
+		if (item_equal(&list->below[row], entry))
 			return true;
+	ck->failed = ck->failed || index_put(&seen->nets, hash, (uint32_t)index) < 0;
 	return false;
+}
+
+static bool seen_before(struct check *ck, struct seen *seen, const struct item *list, size_t index)
+{
+	const struct item *entry = &list->below[index];
+	const struct value *value = &entry->value;
+
+	switch (entry->key->type) {
+	case KEY_PORT:
+		return ports_seen_before(seen, (uint32_t)value->number, (uint32_t)value->number);
+	case KEY_PORTS:
+		return ports_seen_before(seen, value->first, value->last);
+	case KEY_NET:
+	case KEY_ADDRESS:
+		return net_seen_before(ck, seen, list, index);
+	default:
+		for (size_t i = 0; i < index; i++)
+			if (list->below[i].node && item_equal(&list->below[i], entry))
+				return true;
+		return false;
+	}
 }
 
 static void check_entries(struct check *ck, const struct node *first, struct item *item)
@@ -182,13 +208,14 @@ static void check_entries(struct check *ck, const struct node *first, struct ite
 		entry->key = item->key->keys;
 		if (element_is_map && !item_fields(ck->arena, entry)) {
 			ck->failed = true;
-			return;
+			break;
 		}
 		check_item(ck, node, entry);
-		if (entry->node && item->key->flags & KEY_UNIQUE && seen_before(&seen, item, i))
+		if (entry->node && item->key->flags & KEY_UNIQUE && seen_before(ck, &seen, item, i))
 			complain(ck->complaints, node_place(node), "%s: this %s is listed twice",
 				 ck->path, entry->key->name);
 	}
+	index_done(&seen.nets);
 	path_leave(ck, before);
 }
 

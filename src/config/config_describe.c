@@ -7,7 +7,7 @@ void value_format_duration(uint64_t ns, struct buf *out)
 {
 	const struct value_unit *unit = value_durations;
 
-	while (unit[1].name && ns % unit->size)
+	while (unit[1].name && (ns % unit->size || (!ns && unit->size > NSEC_PER_SEC)))
 		unit++;
 	buf_printf(out, "%" PRIu64 "%s", ns / unit->size, unit->name);
 }
@@ -20,6 +20,10 @@ static void describe_list(const struct choice *choices, struct buf *out)
 
 static void describe_number(const struct key *key, struct buf *out)
 {
+	if (key->choices) {
+		describe_list(key->choices, out);
+		buf_printf(out, ", or ");
+	}
 	buf_printf(out, "a %s from %" PRIu64 " to %" PRIu64,
 		   key->flags & KEY_PRIME ? "prime number" : "whole number", key->min, key->max);
 	if (key->unit)

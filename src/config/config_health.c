@@ -1,14 +1,70 @@
 /* Upstreams, and what services do with their backends' health. */
+#include <ctype.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "config_build.h"
+#include "config_text.h"
 
 static char *optional_text(struct build *build, struct item *map, const char *name)
 {
 	const struct item *item = item_at(map, name);
 
 	return item->node ? build_text(build, item->value.text) : NULL;
+}
+
+static int hex_digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *at = c ? strchr(digits, tolower((unsigned char)c)) : NULL;
+
+	return at ? (int)(at - digits) : -1;
+}
+
+/* The byte behind a backslash; 0 if there is none.  Texts end with a zero byte, so it is no byte of
+ * theirs. */
+static char escaped(const char **text)
+{
+	static const char names[] = "rnt\\", bytes[] = "\r\n\t\\";
+	const char *s = *text;
+	const char *name = *s ? strchr(names, *s) : NULL;
+	int high, low;
+
+	if (name) {
+		*text = s + 1;
+		return bytes[name - names];
+	}
+	high = *s == 'x' ? hex_digit(s[1]) : -1;
+	low = high < 0 ? -1 : hex_digit(s[2]);
+	if (low < 0)
+		return 0;
+	*text = s + 3;
+	return (char)(high * 16 + low);
+}
+
+/* Bytes for a connection: values are printable, so the others are escaped. */
+static char *optional_bytes(struct build *build, struct item *map, const char *name)
+{
+	const struct item *item = item_at(map, name);
+	char *bytes = optional_text(build, map, name);
+	const char *from = bytes;
+	char *to = bytes;
+
+	while (from && *from) {
+		char byte = *from++;
+
+		if (byte == '\\' && !(byte = escaped(&from))) {
+			complain(build->complaints, node_place(item->node),
+				 "upstreams[].check.%s: behind a backslash, expected r, n, t, "
+				 "another backslash, or x and two hexadecimal digits that are not "
+				 "00",
+				 name);
+			break;
+		}
+		*to++ = byte;
+	}
+	if (to)
+		*to = '\0';
+	return bytes;
 }
 
 static void build_check(struct build *build, struct item *item, struct config_check *check)
@@ -32,11 +88,52 @@ static void build_check(struct build *build, struct item *item, struct config_ch
 		.status_first = status.first,
 		.status_last = status.last,
 		.verify_tls = item_value(item, "verify").number,
-		.send = optional_text(build, item, "send"),
-		.expect = optional_text(build, item, "expect"),
+		.send = optional_bytes(build, item, "send"),
+		.expect = optional_bytes(build, item, "expect"),
 		.query = build_text(build, item_value(item, "query").text),
 		.query_type = build_text(build, types[item_value(item, "query_type").number]),
 	};
+}
+
+/* What is said about a kind of check that this one is not is a misunderstanding. */
+static void check_kind(struct build *build, struct item *item, const struct config_check *check)
+{
+	enum {
+		TCP = 1 << CONFIG_CHECK_TCP,
+		HTTP = 1 << CONFIG_CHECK_HTTP,
+		HTTPS = 1 << CONFIG_CHECK_HTTPS,
+		UDP = 1 << CONFIG_CHECK_UDP,
+		DNS = 1 << CONFIG_CHECK_DNS
+	};
+	static const struct {
+		const char *name;
+		unsigned int kinds;
+		const char *words;
+	} parts[] = {
+		{ "path", HTTP | HTTPS, "http and https" },
+		{ "host", HTTP | HTTPS, "http and https" },
+		{ "method", HTTP | HTTPS, "http and https" },
+		{ "status", HTTP | HTTPS, "http and https" },
+		{ "verify", HTTPS, "https" },
+		{ "send", TCP | UDP, "tcp and udp" },
+		{ "expect", TCP | UDP | HTTP | HTTPS, "tcp, udp, http and https" },
+		{ "query", DNS, "dns" },
+		{ "query_type", DNS, "dns" },
+	};
+	const struct item *type = item_at(item, "type");
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		const struct item *part = item_at(item, parts[i].name);
+
+		if (part->node && !(parts[i].kinds >> check->type & 1) &&
+		    (type->node || !type->written))
+			complain(
+				build->complaints, node_key_place(part->node),
+				"upstreams[].check.%s: this is for checks of type %s, and the type "
+				"is %s; change it, or delete this",
+				parts[i].name, parts[i].words,
+				type->node ? type->node->text : "tcp, the default");
+	}
 }
 
 /* What goes through a tunnel is made by hand: a handshake, or a datagram and its answer. */
@@ -70,86 +167,125 @@ static void build_targets(struct build *build, const struct item *list,
 	}
 }
 
-void build_upstreams(struct build *build)
-{
-	const struct item *list = item_at(build->root, "upstreams");
-	struct config *config = build->config;
-
-	if (!list->node || !list->count)
-		return;
-	config->upstreams = build_array(build, list->count, sizeof(*config->upstreams));
-	for (size_t i = 0; config->upstreams && i < list->count; i++) {
-		struct config_upstream *upstream = &config->upstreams[config->upstream_count++];
-		const struct item *name = item_at(&list->below[i], "name");
-
-		upstream->name = build_text(build, name->node ? name->value.text : "");
-		build_check(build, item_at(&list->below[i], "check"), &upstream->check);
-		check_way(build, item_at(&list->below[i], "check"), &upstream->check);
-		build_targets(build, item_at(&list->below[i], "backends"), upstream);
-	}
-}
-
-/* A document may name an upstream of a proxy's and say nothing about checks: connections are tried.
- */
-static void imply_upstream(struct build *build, const char *name)
-{
-	struct config *config = build->config;
-
-	config->upstreams = build_array(build, 1, sizeof(*config->upstreams));
-	if (!config->upstreams)
-		return;
-	config->upstream_count = 1;
-	config->upstreams[0].name = build_text(build, name);
-	config->upstreams[0].check = (struct config_check){
-		.type = CONFIG_CHECK_TCP,
-		.interval_ns = 2 * NSEC_PER_SEC,
-		.timeout_ns = NSEC_PER_SEC,
-		.jitter_permille = 100,
-		.rise = 2,
-		.fall = 3,
-		.flap_window_ns = 600 * NSEC_PER_SEC,
-		.path = build_text(build, "/"),
-		.method = build_text(build, "GET"),
-		.status_first = 200,
-		.status_last = 399,
-		.query = build_text(build, "."),
-		.query_type = build_text(build, "NS"),
-	};
-}
-
-static bool has_upstream(const struct config *config, const char *name)
+static const struct config_upstream *find_upstream(const struct config *config, const char *name)
 {
 	for (size_t i = 0; i < config->upstream_count; i++)
 		if (strcmp(config->upstreams[i].name, name) == 0)
-			return true;
-	return false;
+			return &config->upstreams[i];
+	return NULL;
 }
 
+/* Where a document has no upstreams, their names are a proxy's, and connections are tried: a check
+ * of nothing but defaults. */
+static void imply_upstream(struct build *build, const char *name)
+{
+	const struct key *element = item_at(build->root, "upstreams")->key->keys;
+	struct config *config = build->config;
+	struct config_upstream *upstream = &config->upstreams[config->upstream_count];
+	struct item item = { .key = schema_find(element, "check") };
+
+	if (!item_fields(build->arena, &item)) {
+		build->failed = true;
+		return;
+	}
+	config->upstream_count++;
+	upstream->name = build_text(build, name);
+	build_check(build, &item, &upstream->check);
+}
+
+static void complain_no_upstream(struct build *build, const struct item *name)
+{
+	const struct config *config = build->config;
+	const char *nearest = NULL, *text = name->value.text;
+
+	for (size_t i = 0; i < config->upstream_count; i++) {
+		const char *other = config->upstreams[i].name;
+
+		if (text_near(text, other) &&
+		    (!nearest || text_distance(text, other) < text_distance(text, nearest)))
+			nearest = other;
+	}
+	complain(build->complaints, node_place(name->node),
+		 nearest ? "upstream: there is no '%s' among 'upstreams'; did you mean '%s'?"
+			 : "upstream: there is no '%s' among 'upstreams'; add it",
+		 text, nearest);
+}
+
+/* One that is given by name must be there. */
+static void use_upstream(struct build *build, const struct item *name)
+{
+	bool given = item_at(build->root, "upstreams")->count;
+
+	if (!name->node || build->failed || find_upstream(build->config, name->value.text))
+		return;
+	if (given)
+		complain_no_upstream(build, name);
+	else
+		imply_upstream(build, name->value.text);
+}
+
+static void build_integration(struct build *build)
+{
+	struct item *common = item_at(build->root, "ebpf.health_integration");
+	const struct item *enabled = item_at(common, "enabled");
+	const struct item *name = item_at(common, "upstream");
+
+	if (!item_value(common, "enabled").number)
+		return;
+	use_upstream(build, name);
+	if (!name->written)
+		complain(build->complaints, node_place(enabled->node),
+			 "ebpf.health_integration.enabled: 'upstream' is missing; name one of "
+			 "'upstreams'");
+}
+
+void build_upstreams(struct build *build)
+{
+	const struct item *list = item_at(build->root, "upstreams");
+	size_t services = item_at(build->root, "services")->count;
+	struct config *config = build->config;
+
+	/* The common one and one a service at most are implied. */
+	config->upstreams = build_array(build, list->count + services + 1,
+					sizeof(*config->upstreams));
+	if (!config->upstreams)
+		return;
+	for (size_t i = 0; list->node && i < list->count; i++) {
+		struct config_upstream *upstream = &config->upstreams[config->upstream_count++];
+		struct item *check = item_at(&list->below[i], "check");
+		const struct item *name = item_at(&list->below[i], "name");
+
+		upstream->name = build_text(build, name->node ? name->value.text : "");
+		build_check(build, check, &upstream->check);
+		check_kind(build, check, &upstream->check);
+		check_way(build, check, &upstream->check);
+		build_targets(build, item_at(&list->below[i], "backends"), upstream);
+	}
+	if (!build->failed)
+		build_integration(build);
+}
+
+/* own: services[].health, NULL for the implicit service. */
 static void build_upstream_name(struct build *build, struct item *own, struct item *common,
 				struct config_health *health)
 {
-	const struct item *name = own ? item_at(own, "upstream") : NULL;
+	bool integrated = item_value(common, "enabled").number;
+	const struct item *name = item_at(common, "upstream");
 
-	if (!name || !name->node) {
-		if (!item_value(common, "enabled").number)
-			return;
-		name = item_at(common, "upstream");
-	}
-	if (!name->node) {
-		const struct item *enabled = item_at(common, "enabled");
-
-		if (enabled->node)
-			complain(build->complaints, node_place(enabled->node),
-				 "ebpf.health_integration.enabled: 'upstream' is missing; name one "
-				 "of 'upstreams'");
+	if (own && !item_value(own, "enabled").number)
+		return;
+	if (own && item_at(own, "upstream")->written) {
+		name = item_at(own, "upstream");
+		use_upstream(build, name);
+	} else if (!integrated) {
+		if (own && own->node)
+			complain(build->complaints, node_key_place(own->node),
+				 "services[].health: 'upstream' is missing; name one of "
+				 "'upstreams', or enable ebpf.health_integration");
 		return;
 	}
-	if (!build->config->upstream_count)
-		imply_upstream(build, name->value.text);
-	if (!has_upstream(build->config, name->value.text))
-		complain(build->complaints, node_place(name->node),
-			 "upstream: there is no '%s' among 'upstreams'; add it", name->value.text);
-	health->upstream = build_text(build, name->value.text);
+	if (name->node)
+		health->upstream = build_text(build, name->value.text);
 }
 
 /* A service's own word, else the common one. */

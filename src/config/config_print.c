@@ -80,6 +80,10 @@ static void print_scalar(const struct key *key, struct buf *out)
 		break;
 	case KEY_NUMBER:
 		print_numbers(key->min, key->max, out);
+		if (key->choices) {
+			buf_printf(out, ", {\"type\": \"boolean\"}, ");
+			print_choices(key, out);
+		}
 		break;
 	case KEY_PORT:
 		print_numbers(1, 65535, out);
@@ -101,6 +105,8 @@ static void print_scalar(const struct key *key, struct buf *out)
 		break;
 	case KEY_DURATION:
 		print_pattern("^(0|[1-9][0-9]*)(ms|s|m|h|d)$", out);
+		if (!key->min)
+			buf_printf(out, ", {\"enum\": [0, \"0\"]}");
 		break;
 	case KEY_ENUM:
 		print_choices(key, out);

@@ -5,6 +5,8 @@
 #include "base/index.h"
 #include "config_build.h"
 
+#define QUIC_ID_MAX 20 /* RFC 9000 section 17.2 */
+
 struct value build_service_value(struct build *build, struct item *item, const char *name,
 				 const char *common)
 {
@@ -47,15 +49,6 @@ static void build_addresses(struct build *build, const struct item *list,
 		if (list->below[i].node)
 			service->addresses[service->address_count++] =
 				list->below[i].value.net.addr;
-}
-
-/* Does "protocol" name this one?  tcp if it is not given. */
-static bool speaks(const struct item *list, uint64_t protocol)
-{
-	for (size_t i = 0; list->node && i < list->count; i++)
-		if (list->below[i].node && list->below[i].value.number == protocol)
-			return true;
-	return !list->node && protocol == 0;
 }
 
 static bool is_tunnel(const struct config_service *service)
@@ -181,6 +174,24 @@ static enum config_forwarding forwarding_of(struct build *build, struct item *it
 		.number;
 }
 
+/* What is written and means nothing is a misunderstanding. */
+static void check_forwarding(struct build *build, struct item *item,
+			     const struct config_service *service)
+{
+	bool dsr = service->forwarding >= CONFIG_DSR_IPIP;
+	const struct item *nat = item_at(item, "nat");
+	const struct item *encap = item_at(item, "encap");
+
+	if (dsr && nat->node)
+		complain(build->complaints, node_key_place(nat->node),
+			 "services[].nat: the service's mode is dsr, which rewrites nothing; set "
+			 "mode: nat, or delete this");
+	if (!dsr && encap->node)
+		complain(build->complaints, node_key_place(encap->node),
+			 "services[].encap: the service's mode is nat, which wraps nothing; set "
+			 "mode: dsr, or delete this");
+}
+
 /* A service's own timeout, else the common one; 0 where it is switched off. */
 static uint64_t affinity_of(struct build *build, struct item *item, const char *name,
 			    const char *common)
@@ -188,7 +199,8 @@ static uint64_t affinity_of(struct build *build, struct item *item, const char *
 	struct item *own = item ? item_at(item, name) : NULL;
 	struct item *from = own && own->node ? own : item_at(build->root, common);
 
-	return item_value(from, "enabled").number ? item_value(from, "timeout").number : 0;
+	return from->node && item_value(from, "enabled").number ? item_value(from, "timeout").number
+								: 0;
 }
 
 static void build_affinity(struct build *build, struct item *item, struct config_service *service)
@@ -225,23 +237,14 @@ static void build_quic(struct build *build, struct item *item, struct config_ser
 		.offset = (uint8_t)item_value(quic, "server_id_offset").number,
 		.length = (uint8_t)item_value(quic, "server_id_length").number,
 	};
+	if (service->quic.offset + service->quic.length > QUIC_ID_MAX)
+		complain(build->complaints, node_key_place(quic->node),
+			 "services[].quic: connection ids have at most %d bytes, and the server id "
+			 "ends behind them; lower server_id_offset or server_id_length",
+			 QUIC_ID_MAX);
 	if (!service->udp_port_count)
 		complain(build->complaints, node_key_place(quic->node),
 			 "services[].quic: QUIC is UDP; give the service protocol: udp");
-}
-
-static void build_needs(struct item *item, struct config_service *service)
-{
-	const struct item *list = item_at(item, "needs");
-
-	for (size_t i = 0; list->node && i < list->count; i++) {
-		if (!list->below[i].node)
-			continue;
-		if (list->below[i].value.number == 0)
-			service->complex_routing = true;
-		else
-			service->websocket = true;
-	}
 }
 
 /* What every service has, the implicit one (item: NULL) as well. */
@@ -269,13 +272,15 @@ static void build_explicit(struct build *build, struct item *item, struct config
 					      "ebpf.xdp.load_balancing.maglev_table_size")
 			.number;
 	build_addresses(build, item_at(item, "addresses"), service);
-	if (speaks(protocol, 0))
+	if (build_has_word(protocol, 0, true))
 		service->tcp_ports = build_ports(build, ports, &service->tcp_port_count);
-	if (speaks(protocol, 1))
+	if (build_has_word(protocol, 1, false))
 		service->udp_ports = build_ports(build, ports, &service->udp_port_count);
 	build_common(build, item, service);
+	check_forwarding(build, item, service);
 	build_quic(build, item, service);
-	build_needs(item, service);
+	service->complex_routing = build_has_word(item_at(item, "needs"), 0, false);
+	service->websocket = build_has_word(item_at(item, "needs"), 1, false);
 	service->allow = build_nets(build, item_at(item, "allow"), &service->allow_count);
 	service->deny = build_nets(build, item_at(item, "deny"), &service->deny_count);
 	build_backends(build, backends, service);
@@ -320,16 +325,22 @@ static void check_conntrack(struct build *build)
 {
 	struct config *config = build->config;
 	const struct item *enabled = item_at(build->root, "ebpf.conntrack.enabled");
-	bool nat = !config->service_count;
+	bool nat = !config->service_count, counts = false;
 
 	if (item_value(build->root, "ebpf.conntrack.enabled").number || !enabled->node)
 		return;
-	for (size_t i = 0; i < config->service_count; i++)
+	for (size_t i = 0; i < config->service_count; i++) {
 		nat |= config->services[i].forwarding < CONFIG_DSR_IPIP;
+		counts |= config->services[i].algorithm == CONFIG_LEAST_CONNECTIONS;
+	}
 	if (nat)
 		complain(build->complaints, node_place(enabled->node),
 			 "ebpf.conntrack.enabled: NAT needs the connection table; make it true, or "
 			 "delete the key");
+	else if (counts)
+		complain(build->complaints, node_place(enabled->node),
+			 "ebpf.conntrack.enabled: least_connections counts what the connection "
+			 "table holds; make it true, or take another algorithm");
 	config->ebpf.stateless = !nat;
 }
 

@@ -105,7 +105,11 @@ static void name_endpoint(const struct claim *claim, struct buf *out)
 	struct endpoint e;
 
 	memcpy(&e, claim->key, sizeof(e));
-	buf_printf(out, "%s for %s", addr_port_format(&e.addr, e.port, text),
+	if (e.port)
+		addr_port_format(&e.addr, e.port, text);
+	else
+		addr_format(&e.addr, text);
+	buf_printf(out, "%s%s for %s", e.port ? "" : "any port of ", text,
 		   e.protocol == IPPROTO_TCP ? "tcp" : "udp");
 }
 

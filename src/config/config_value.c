@@ -71,6 +71,12 @@ static int parse_number(const struct key *key, const char *text, uint64_t *ret, 
 	char more[64];
 	const char *end;
 
+	for (const struct choice *c = key->choices; c && c->name; c++) {
+		if (strcmp(c->name, text) == 0) {
+			*ret = (uint64_t)c->value;
+			return 0;
+		}
+	}
 	if (parse_digits(text, &end, ret) < 0 || *end || *ret < key->min || *ret > key->max)
 		return expected(key, err, "");
 	if (key->flags & KEY_PRIME && !is_prime(*ret)) {
@@ -104,9 +110,11 @@ static int parse_duration(const struct key *key, const char *text, uint64_t *ret
 {
 	const char *end;
 
-	if (parse_digits(text, &end, ret) == 0 && !*end)
+	if (parse_digits(text, &end, ret) == 0 && !*end && *ret)
 		return expected(key, err, "; the unit is missing: ms, s, m, h or d");
-	if (parse_unit(text, value_durations, ret) < 0 || *ret < key->min || *ret > key->max)
+	/* 0 is 0 in any unit. */
+	if ((strcmp(text, "0") != 0 && parse_unit(text, value_durations, ret) < 0) ||
+	    *ret < key->min || *ret > key->max)
 		return expected(key, err, "");
 	return 0;
 }
@@ -255,7 +263,7 @@ static int parse_ports(const struct key *key, const char *text, struct value *re
 
 static int parse_status(const struct key *key, const char *text, struct value *ret, struct err *err)
 {
-	uint64_t first, last;
+	uint64_t first = 0, last;
 	const char *end;
 	int r = parse_digits(text, &end, &first);
 

@@ -39,8 +39,8 @@ enum key_flags {
 	KEY_OFF = 1 << 5,      /* a path that may be "off" */
 	KEY_PRIME = 1 << 6,
 	KEY_POWER_OF_2 = 1 << 7,
-	KEY_UNIQUE = 1 << 8, /* a list that holds no value twice */
-	KEY_OR_ALL = 1 << 9, /* a list that may be the word "all" */
+	KEY_UNIQUE = 1 << 8,   /* a list that holds no value twice */
+	KEY_OR_ALL = 1 << 9,   /* a list that may be the word "all" */
 	KEY_CLIENTS = 1 << 10, /* a network that need not be one of unicast addresses */
 };
 
@@ -58,7 +58,7 @@ struct key {
 	const char *unit;
 	const char *fallback;	      /* the default, as one would write it */
 	const char *otherwise;	      /* in words, what holds without the key */
-	const struct choice *choices; /* ends with {0} */
+	const struct choice *choices; /* ends with {0}; KEY_NUMBER: words that stand beside it */
 	const struct key *keys;	      /* KEY_MAP: ends with {0}; KEY_LIST: its element */
 	const char *help;
 };

@@ -1,4 +1,4 @@
-/* The schema of services, backends and upstreams. */
+/* The schema of services and backends. */
 #include "config.h"
 #include "schema_tables.h"
 
@@ -23,26 +23,11 @@ const struct choice schema_encaps[] = {
 
 const struct choice schema_protocols[] = { { "tcp", 0 }, { "udp", 1 }, { 0 } };
 
-const struct choice schema_unhealthies[] = {
-	{ "keep", CONFIG_UNHEALTHY_KEEP },
-	{ "drain", CONFIG_UNHEALTHY_DRAIN },
-	{ "reset", CONFIG_UNHEALTHY_RESET },
-	{ 0 },
-};
-
 static const struct choice forwardings[] = { { "nat", 0 }, { "dsr", 1 }, { 0 } };
 static const struct choice needs[] = {
 	{ "complex_routing", 0 },
 	{ "websocket", 1 },
 	{ 0 },
-};
-static const struct choice check_types[] = {
-	{ "tcp", CONFIG_CHECK_TCP }, { "http", CONFIG_CHECK_HTTP }, { "https", CONFIG_CHECK_HTTPS },
-	{ "udp", CONFIG_CHECK_UDP }, { "dns", CONFIG_CHECK_DNS },   { 0 },
-};
-static const struct choice ways[] = { { "direct", 0 }, { "tunnel", 1 }, { 0 } };
-static const struct choice query_types[] = {
-	{ "A", 0 }, { "AAAA", 1 }, { "NS", 2 }, { "SOA", 3 }, { 0 },
 };
 
 const struct key schema_port_element = { .name = "port", .type = KEY_PORT };
@@ -51,7 +36,7 @@ const struct key schema_net_element = { .name = "address", .type = KEY_NET };
 const struct key schema_protocol_element = { .name = "protocol",
 					     .type = KEY_ENUM,
 					     .choices = schema_protocols };
-static const struct key client_element = { .name = "address",
+static const struct key client_element = { .name = "network",
 					   .type = KEY_NET,
 					   .flags = KEY_CLIENTS };
 static const struct key address_element = { .name = "address", .type = KEY_ADDRESS };
@@ -73,8 +58,7 @@ static const struct key backend_keys[] = {
 	  .type = KEY_PORT,
 	  .otherwise = "the port the client used",
 	  .help = "Where the backend listens.  Under DSR packets are not rewritten: it is one of "
-		  "the "
-		  "service's ports, or left out." },
+		  "the service's ports, or left out." },
 	{ .name = "weight",
 	  .type = KEY_NUMBER,
 	  .min = 0,
@@ -98,8 +82,9 @@ const struct key schema_backend_element = { .name = "backend",
 const struct key schema_affinity_keys[] = {
 	{ .name = "enabled",
 	  .type = KEY_BOOL,
-	  .fallback = "false",
-	  .help = "Does a client stay with its backend?" },
+	  .fallback = "true",
+	  .help = "Does a client stay with its backend?  A mapping without this key says so "
+		  "too." },
 	{ .name = "timeout",
 	  .type = KEY_DURATION,
 	  .min = SEC,
@@ -112,8 +97,9 @@ const struct key schema_affinity_keys[] = {
 const struct key schema_udp_affinity_keys[] = {
 	{ .name = "enabled",
 	  .type = KEY_BOOL,
-	  .fallback = "false",
-	  .help = "Does a client stay with its backend?" },
+	  .fallback = "true",
+	  .help = "Does a client stay with its backend?  A mapping without this key says so "
+		  "too." },
 	{ .name = "timeout",
 	  .type = KEY_DURATION,
 	  .min = SEC,
@@ -142,8 +128,7 @@ const struct key schema_limits_keys[] = {
 	  .type = KEY_BOOL,
 	  .fallback = "true",
 	  .help = "Under NAT, are SYNs beyond a limit answered with a SYN cookie, where the kernel "
-		  "can "
-		  "(Linux 6.0)?  Otherwise they are left to the local stack." },
+		  "can (Linux 6.0)?  Otherwise they are left to the local stack." },
 	{ 0 },
 };
 
@@ -155,7 +140,7 @@ static const struct key quic_keys[] = {
 	{ .name = "server_id_offset",
 	  .type = KEY_NUMBER,
 	  .min = 0,
-	  .max = 16,
+	  .max = 19,
 	  .unit = "bytes",
 	  .fallback = "1",
 	  .help = "Where it begins in the connection id." },
@@ -166,11 +151,6 @@ static const struct key quic_keys[] = {
 	  .unit = "bytes",
 	  .fallback = "2",
 	  .help = "How long it is." },
-	{ 0 },
-};
-
-static const struct key service_health_keys[] = {
-	HEALTH_POLICY("ebpf.health_integration", NULL, NULL, NULL, NULL, "ebpf.health_integration"),
 	{ 0 },
 };
 
@@ -197,8 +177,7 @@ static const struct key service_keys[] = {
 	  .fallback = "tcp",
 	  .help = "One protocol, or a list of both." },
 	PORTS("The ports clients connect to, for each protocol; \"8000-8010\" is a range, any "
-	      "stands "
-	      "for all that no other service of the address has.",
+	      "stands for all that no other service of the address has.",
 	      NULL, KEY_REQUIRED),
 	{ .name = "algorithm",
 	  .type = KEY_ENUM,
@@ -218,8 +197,7 @@ static const struct key service_keys[] = {
 	  .choices = forwardings,
 	  .otherwise = "dsr if ebpf.xdp.dsr.enabled, else nat",
 	  .help = "How packets reach the backends: rewritten, and the answers come back through "
-		  "here "
-		  "(nat), or as they are, and the backends answer clients directly (dsr)." },
+		  "here (nat), or as they are, and the backends answer clients directly (dsr)." },
 	{ .name = "nat",
 	  .type = KEY_ENUM,
 	  .choices = schema_nats,
@@ -253,8 +231,7 @@ static const struct key service_keys[] = {
 	  .keys = &client_element,
 	  .otherwise = "all",
 	  .help = "Clients that may connect.  Of several networks that hold a client, in allow and "
-		  "in "
-		  "deny, the longest prefix counts." },
+		  "in deny, the longest prefix counts." },
 	{ .name = "deny",
 	  .type = KEY_LIST,
 	  .flags = KEY_UNIQUE,
@@ -269,141 +246,16 @@ static const struct key service_keys[] = {
 	  .keys = &need_element,
 	  .otherwise = "nothing",
 	  .help = "What a packet does not show: with the same word in ebpf.xdp.fallback the "
-		  "service's new "
-		  "connections go to the local stack." },
+		  "service's new connections go to the local stack." },
 	{ .name = "health",
 	  .type = KEY_MAP,
-	  .keys = service_health_keys,
+	  .keys = schema_service_health_keys,
 	  .help = "Health checks of the service's backends." },
 	BACKENDS("The servers behind the service.  Each has the family of one of its addresses; "
-		 "IPv6 "
-		 "backends may serve IPv4 addresses through a tunnel.",
+		 "IPv6 backends may serve IPv4 addresses through a tunnel.",
 		 0),
 	{ 0 },
 };
 const struct key schema_service_element = { .name = "service",
 					    .type = KEY_MAP,
 					    .keys = service_keys };
-
-static const struct key check_keys[] = {
-	{ .name = "type",
-	  .type = KEY_ENUM,
-	  .choices = check_types,
-	  .fallback = "tcp",
-	  .help = "tcp: a connection is taken.  http, https: a request is answered as expected.  "
-		  "udp: a "
-		  "datagram is.  dns: a query is." },
-	{ .name = "interval",
-	  .type = KEY_DURATION,
-	  .min = 100 * MSEC,
-	  .max = HOUR,
-	  .fallback = "2s",
-	  .help = "Between two checks of a backend." },
-	{ .name = "timeout",
-	  .type = KEY_DURATION,
-	  .min = 10 * MSEC,
-	  .max = HOUR,
-	  .fallback = "1s",
-	  .help = "What takes longer has failed." },
-	{ .name = "jitter",
-	  .type = KEY_NUMBER,
-	  .max = 50,
-	  .unit = "percent",
-	  .fallback = "10",
-	  .help = "By how much of the interval checks come earlier or later, so that they do not "
-		  "come "
-		  "all at once." },
-	{ .name = "rise",
-	  .type = KEY_NUMBER,
-	  .min = 1,
-	  .max = 1000,
-	  .fallback = "2",
-	  .help = "Successes in a row that make a backend healthy." },
-	{ .name = "fall",
-	  .type = KEY_NUMBER,
-	  .min = 1,
-	  .max = 1000,
-	  .fallback = "3",
-	  .help = "Failures in a row that make it unhealthy." },
-	{ .name = "flap_window",
-	  .type = KEY_DURATION,
-	  .min = 0,
-	  .max = DAY,
-	  .fallback = "10m",
-	  .help = "Each time a backend falls within it doubles the successes it needs to rise, up "
-		  "to "
-		  "eight times; 0s: never." },
-	{ .name = "port", .type = KEY_PORT, .otherwise = "the backend's", .help = "Where to ask." },
-	{ .name = "path",
-	  .type = KEY_PATH,
-	  .min = 1,
-	  .max = 1023,
-	  .fallback = "/",
-	  .help = "http, https: what to ask for." },
-	{ .name = "host",
-	  .type = KEY_TEXT,
-	  .min = 1,
-	  .max = 255,
-	  .otherwise = "the backend's address",
-	  .help = "http, https: the Host header, and for TLS the server's name." },
-	{ .name = "method",
-	  .type = KEY_TEXT,
-	  .min = 1,
-	  .max = 16,
-	  .fallback = "GET",
-	  .help = "http, https: the method." },
-	{ .name = "status",
-	  .type = KEY_STATUS,
-	  .fallback = "200-399",
-	  .help = "http, https: the status that is a success, or a range of them." },
-	{ .name = "verify",
-	  .type = KEY_BOOL,
-	  .fallback = "false",
-	  .help = "https: must the certificate be valid for the host?" },
-	{ .name = "send",
-	  .type = KEY_TEXT,
-	  .min = 1,
-	  .max = 1024,
-	  .otherwise = "nothing",
-	  .help = "tcp, udp: what to send." },
-	{ .name = "expect",
-	  .type = KEY_TEXT,
-	  .min = 1,
-	  .max = 1024,
-	  .otherwise = "anything",
-	  .help = "tcp, udp, http, https: what the answer must contain." },
-	{ .name = "query",
-	  .type = KEY_TEXT,
-	  .min = 1,
-	  .max = 253,
-	  .fallback = ".",
-	  .help = "dns: the name to ask for." },
-	{ .name = "query_type",
-	  .type = KEY_ENUM,
-	  .choices = query_types,
-	  .fallback = "NS",
-	  .help = "dns: the type of record." },
-	{ .name = "through",
-	  .type = KEY_ENUM,
-	  .choices = ways,
-	  .fallback = "direct",
-	  .help = "Does a check go to the backend's address, or wrapped for the service's as its "
-		  "packets "
-		  "are (DSR)?" },
-	{ 0 },
-};
-
-static const struct key upstream_keys[] = {
-	{ .name = "name",
-	  .type = KEY_NAME,
-	  .flags = KEY_REQUIRED,
-	  .min = 1,
-	  .max = 63,
-	  .help = "Unique among the upstreams." },
-	{ .name = "check", .type = KEY_MAP, .keys = check_keys, .help = "How to check." },
-	BACKENDS("Where to check backends of the same address on another port.", 0),
-	{ 0 },
-};
-const struct key schema_upstream_element = { .name = "upstream",
-					     .type = KEY_MAP,
-					     .keys = upstream_keys };

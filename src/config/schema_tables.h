@@ -28,7 +28,12 @@ extern const struct key schema_upstream_element;
 extern const struct key schema_affinity_keys[];
 extern const struct key schema_udp_affinity_keys[];
 extern const struct key schema_limits_keys[];
-extern const struct key schema_health_policy_keys[]; /* health_integration's */
+extern const struct key schema_health_integration_keys[];
+extern const struct key schema_service_health_keys[];
+extern const struct key schema_ebpf_keys[];
+extern const struct key schema_xdp_keys[];
+extern const struct key schema_interface_element;
+extern const struct choice schema_xdp_modes[];
 
 #define PORTS(text, otherwise_text, more)                                                     \
 	{                                                                                     \
@@ -43,47 +48,5 @@ extern const struct key schema_health_policy_keys[]; /* health_integration's */
 		.max = ENTRIES_MAX, .keys = &schema_backend_element, .otherwise = "none", \
 		.help = (text)                                                            \
 	}
-
-/* The keys of health policy, for services and for all of them. */
-#define HEALTH_POLICY(upstream_otherwise, fall_unhealthy, fall_drain, fall_min, fall_slow, words)  \
-	{ .name = "upstream",                                                                      \
-	  .type = KEY_NAME,                                                                        \
-	  .min = 1,                                                                                \
-	  .max = 63,                                                                               \
-	  .otherwise = upstream_otherwise,                                                         \
-	  .help = "The upstream whose check decides." },                                           \
-		{ .name = "on_unhealthy",                                                          \
-		  .type = KEY_ENUM,                                                                \
-		  .choices = schema_unhealthies,                                                   \
-		  .fallback = fall_unhealthy,                                                      \
-		  .otherwise = words,                                                              \
-		  .help = "What becomes of an unhealthy backend's connections: they go on "        \
-			  "(keep), "                                                               \
-			  "go on until drain_timeout and are reset then (drain), or are reset at " \
-			  "once (reset)." },                                                       \
-		{ .name = "drain_timeout",                                                         \
-		  .type = KEY_DURATION,                                                            \
-		  .min = 0,                                                                        \
-		  .max = DAY,                                                                      \
-		  .fallback = fall_drain,                                                          \
-		  .otherwise = words,                                                              \
-		  .help = "How long on_unhealthy: drain waits; 0s: for ever." },                   \
-		{ .name = "min_healthy",                                                           \
-		  .type = KEY_NUMBER,                                                              \
-		  .min = 0,                                                                        \
-		  .max = 100,                                                                      \
-		  .unit = "percent",                                                               \
-		  .fallback = fall_min,                                                            \
-		  .otherwise = words,                                                              \
-		  .help = "With fewer of a service's backends healthy, all are used: better some " \
-			  "failures than everything on the last one.  0: never." },                \
-	{                                                                                          \
-		.name = "slow_start", .type = KEY_DURATION, .min = 0, .max = HOUR,                 \
-		.fallback = fall_slow, .otherwise = words,                                         \
-		.help = "How long a backend that was added or has become healthy takes to get "    \
-			"its "                                                                     \
-			"full share; 0s: none."                                                    \
-	}
-extern const struct choice schema_unhealthies[];
 
 #endif

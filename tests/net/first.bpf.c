@@ -1,4 +1,5 @@
-/* first.bpf.c - a program of the user's before the balancer: it drops what comes from one port, and hands the rest on. */
+/* first.bpf.c - a program of the user's before the balancer: it drops what comes from one port, and
+ * hands the rest on. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>

@@ -7,7 +7,7 @@ import pytest
 
 from balancer import BUILD, serving, url
 from direct import ALL_VIPS, EACH, VIPS, DirectSetup, each_id
-from lab import family_of, run, until
+from lab import family_of, run, until, url_host
 from peers import DNS_PORT, HTTP_PORT, Load, ask, blob, curl, who
 
 each = pytest.mark.parametrize("mode, vip", EACH, ids=each_id)
@@ -84,10 +84,12 @@ def test_an_open_connection_is_listed_as_established(net, mode, vip):
         port = sock.getsockname()[1]
 
         def mine():
-            return [row for row in net.loom.connections() if row["client"].rsplit(":", 1)[1] == str(port)]
+            return [row for row in net.loom.connections()
+                    if row["client"].endswith(f":{port}") and row["service_address"] == f"{url_host(vip)}:{HTTP_PORT}"]
 
         rows = until("it is listed", mine)
         assert [row["state"] for row in rows] == ["established"], rows
+        assert rows[0]["backend"].endswith(f":{HTTP_PORT}")
     until("its end is seen", lambda: [row["state"] for row in mine()] in ([], ["fin_wait"], ["closed"], ["time_wait"]))
 
 

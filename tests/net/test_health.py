@@ -34,8 +34,9 @@ def as_configured(net):
 
 def checked(net, check=None, name="web", **health):
     """Puts a check on a service, and returns when every backend of it was checked once."""
-    check = {"type": "http", "path": "/healthz", "interval": "100ms", "timeout": "1s", "rise": 2, "fall": 2,
-             "flap_window": "0s", **(check or {})}
+    check = {"type": "http", "interval": "100ms", "timeout": "1s", "rise": 2, "fall": 2, "flap_window": "0s", **(check or {})}
+    if check["type"] == "http":
+        check.setdefault("path", "/healthz")
     net.loom.config["upstreams"] = [{"name": "probe", "check": check}]
     for service in net.loom.config["services"]:
         if service["name"] == name:

@@ -9,9 +9,13 @@
 
 #define KEY_ROOM sizeof(struct lb_filter_key)
 
+struct key {
+	char bytes[KEY_ROOM];
+};
+
 /* The keys that a map ought to have. */
 struct lb_keys {
-	char (*list)[KEY_ROOM]; /* owned; key_size bytes of each are used */
+	struct key *list; /* owned; key_size bytes of each are used */
 	size_t count;
 	size_t room;
 	size_t key_size;
@@ -33,7 +37,7 @@ static int keys_add(struct lb_keys **keys, const void *key, size_t size)
 		return -ENOMEM;
 	if (k->count == k->room) {
 		size_t room = k->room ? k->room * 2 : 64;
-		char(*list)[KEY_ROOM] = realloc(k->list, room * KEY_ROOM);
+		struct key *list = realloc(k->list, room * sizeof(*list));
 
 		if (!list)
 			return -ENOMEM;
@@ -42,8 +46,8 @@ static int keys_add(struct lb_keys **keys, const void *key, size_t size)
 	}
 	k->key_size = size;
 	k->sorted = false;
-	memset(k->list[k->count], 0, KEY_ROOM);
-	memcpy(k->list[k->count++], key, size);
+	memset(&k->list[k->count], 0, KEY_ROOM);
+	memcpy(&k->list[k->count++], key, size);
 	return 0;
 }
 

@@ -196,46 +196,43 @@ static bool set_any_port(uint64_t *to, const uint16_t *ports, size_t count)
 	return true;
 }
 
+/* Where answers to clients' own addresses come from. */
+static void collect_from(const struct service *service, const uint16_t *own, size_t own_count,
+			 uint64_t *from)
+{
+	for (size_t b = 0; b < service->backend_count; b++) {
+		if (service->backends[b].port)
+			bitset_set(from, service->backends[b].port);
+		else if (own_count && !own[0])
+			memset(from, 0xff, LB_PORT_WORDS * sizeof(*from));
+		else
+			set_ports(from, own, own_count);
+	}
+}
+
+static void collect_service(const struct service *service, struct lb_ports *ports,
+			    bool nat[LB_PROTOS])
+{
+	for (int p = 0; p < LB_PROTOS; p++) {
+		const uint16_t *own = p == LB_TCP ? service->tcp_ports : service->udp_ports;
+		size_t count = p == LB_TCP ? service->tcp_port_count : service->udp_port_count;
+
+		if (!set_any_port((uint64_t *)ports->to[p], own, count))
+			set_ports((uint64_t *)ports->service[p], own, count);
+		if (!count || apply_is_direct(service))
+			continue;
+		nat[p] = true;
+		if (service->forwarding != CONFIG_NAT_FULL)
+			collect_from(service, own, count, (uint64_t *)ports->from[p]);
+	}
+}
+
 static void collect_ports(const struct lb *lb, const struct model *model, struct lb_ports *ports)
 {
 	bool nat[LB_PROTOS] = { false };
 
-	for (size_t i = 0; i < model->service_count; i++) {
-		const struct service *service = &model->services[i];
-		uint64_t *from[LB_PROTOS] = { (uint64_t *)ports->from[LB_TCP],
-					      (uint64_t *)ports->from[LB_UDP] };
-		bool used[LB_PROTOS] = { service->tcp_port_count > 0, service->udp_port_count > 0 };
-
-		if (!set_any_port((uint64_t *)ports->to[LB_TCP], service->tcp_ports,
-				  service->tcp_port_count))
-			set_ports((uint64_t *)ports->service[LB_TCP], service->tcp_ports,
-				  service->tcp_port_count);
-		if (!set_any_port((uint64_t *)ports->to[LB_UDP], service->udp_ports,
-				  service->udp_port_count))
-			set_ports((uint64_t *)ports->service[LB_UDP], service->udp_ports,
-				  service->udp_port_count);
-		if (apply_is_direct(service))
-			continue;
-		for (int p = 0; p < LB_PROTOS; p++) {
-			const uint16_t *own = p == LB_TCP ? service->tcp_ports : service->udp_ports;
-			size_t own_count = p == LB_TCP ? service->tcp_port_count
-						       : service->udp_port_count;
-
-			if (!used[p])
-				continue;
-			nat[p] = true;
-			if (service->forwarding == CONFIG_NAT_FULL)
-				continue;
-			for (size_t b = 0; b < service->backend_count; b++) {
-				if (service->backends[b].port)
-					bitset_set(from[p], service->backends[b].port);
-				else if (own_count && !own[0])
-					memset(from[p], 0xff, LB_PORT_WORDS * sizeof(*from[p]));
-				else
-					set_ports(from[p], own, own_count);
-			}
-		}
-	}
+	for (size_t i = 0; i < model->service_count; i++)
+		collect_service(&model->services[i], ports, nat);
 	for (int p = 0; p < LB_PROTOS; p++) {
 		for (uint32_t port = lb->options.port_first;
 		     nat[p] && port <= lb->options.port_last; port++)

@@ -36,7 +36,7 @@ void lb_chain_free(struct lb_chain *chain)
 {
 	if (!chain)
 		return;
-	for (size_t i = 0; i < chain->count; i++)
+	for (size_t i = 0; chain->objects && i < chain->count; i++)
 		bpf_object__close(chain->objects[i]);
 	free(chain->objects);
 	free(chain->programs);
@@ -106,39 +106,53 @@ static int open_one(const struct config_program *config, struct bpf_object **ret
 	return 0;
 }
 
-static int load_chain(const struct config_ebpf *config, struct lb_chain **ret, struct err *err)
+static struct lb_chain *chain_new(const struct config_ebpf *config)
 {
 	size_t count = config->program_count;
 	struct lb_chain *chain = calloc(1, sizeof(*chain));
-	int r = 0;
 
 	if (!chain)
-		return err_set(err, -ENOMEM, "cannot load programs: out of memory");
+		return NULL;
 	chain->objects = calloc(count + 1, sizeof(*chain->objects));
 	chain->programs = calloc(count + 1, sizeof(*chain->programs));
 	chain->next = calloc(count + 1, sizeof(*chain->next));
 	chain->signature = signature_of(config);
 	chain->end_fd = -1;
-	if (!chain->objects || !chain->programs || !chain->next)
-		r = err_set(err, -ENOMEM, "cannot load programs: out of memory");
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		chain->count = i + 1;
-		r = open_one(&config->programs[i], &chain->objects[i], &chain->programs[i],
-			     &chain->next[i], err);
-		if (r == 0 && bpf_object__load(chain->objects[i]) < 0)
-			r = err_set(
-				err, -EINVAL,
-				"cannot load program %s: the kernel refuses %s: %s; 'bpftool prog "
-				"load' shows its log",
-				config->programs[i].name, config->programs[i].path,
-				strerror(errno));
+	if (chain->objects && chain->programs && chain->next)
+		return chain;
+	lb_chain_free(chain);
+	return NULL;
+}
+
+/* 0 with *ret, or -ENOMEM, -EINVAL. */
+static int load_chain(const struct config_ebpf *config, struct lb_chain **ret, struct err *err)
+{
+	struct lb_chain *chain = chain_new(config);
+
+	*ret = NULL;
+	if (!chain) {
+		err_set(err, -ENOMEM, "cannot load programs: out of memory");
+		return -ENOMEM;
 	}
-	if (r < 0) {
-		lb_chain_free(chain);
-		return r;
+	for (size_t i = 0; i < config->program_count; i++) {
+		chain->count = i + 1;
+		if (open_one(&config->programs[i], &chain->objects[i], &chain->programs[i],
+			     &chain->next[i], err) < 0)
+			goto fail;
+		if (bpf_object__load(chain->objects[i]) == 0)
+			continue;
+		err_set(err, -EINVAL,
+			"cannot load program %s: the kernel refuses %s: %s; 'bpftool prog load' "
+			"shows "
+			"its log",
+			config->programs[i].name, config->programs[i].path, strerror(errno));
+		goto fail;
 	}
 	*ret = chain;
 	return 0;
+fail:
+	lb_chain_free(chain);
+	return -EINVAL;
 }
 
 int lb_chain_check(const struct config_ebpf *config, struct err *err)

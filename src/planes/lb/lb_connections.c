@@ -20,6 +20,20 @@ struct page {
 	uint64_t now;
 };
 
+/* Where the inner packet goes; its entry holds the outer ports. */
+static void describe_direct(uint8_t mode, struct lb_connection *c)
+{
+	if (mode < LB_MODE_IPIP)
+		return;
+	c->backend_port = c->vip_port;
+	if (mode == LB_MODE_IPIP)
+		c->source_port = 0;
+	if (mode != LB_MODE_L2)
+		return;
+	c->source = c->client;
+	c->source_port = c->client_port;
+}
+
 static void describe(const struct page *page, const struct lb_key6 *key,
 		     const struct lb_conn6 *conn, struct lb_connection *c)
 {
@@ -38,6 +52,7 @@ static void describe(const struct page *page, const struct lb_key6 *key,
 	c->backend_port = ntohs(flow->dport);
 	memcpy(&c->source, conn->saddr, sizeof(c->source));
 	c->source_port = ntohs(flow->sport);
+	describe_direct(flow->mode, c);
 	if (flow->backend < lb->row_count && lb->rows[flow->backend].used &&
 	    lb->rows[flow->backend].kernel.incarnation == flow->incarnation)
 		c->backend_id = lb->rows[flow->backend].kernel.id;

@@ -132,7 +132,8 @@ static __always_inline bool source_candidate(struct slow_path *nf, __u32 i)
 	return true;
 }
 
-/* The numbers of a flow that a cookie opened; if the backend has not answered, its SYN is due again.
+/* The numbers of a flow that a cookie opened; if the backend has not answered, its SYN is due
+ * again.
  */
 static __always_inline void adopt_proxied(const bool ipv6, struct slow_path *nf,
 					  const struct lb_flow *reply)
@@ -676,22 +677,21 @@ static __always_inline int keep_client(const bool ipv6)
 	struct slow_path *slow = slow_path();
 	const struct lb_backend *backend;
 	struct lb_flow *flow;
-	struct lb_key6 key;
 	__u32 row;
 
 	if (!slow)
 		return 0;
-	key_of_packet(&key, &slow->p);
-	flow = conns_find(ipv6, &key);
+	key_of_packet(&slow->key, &slow->p);
+	flow = conns_find(ipv6, &slow->key);
 	if (!flow)
 		return 0;
 	row = flow->backend;
 	backend = bpf_map_lookup_elem(&lb_backends, &row);
 	if (flow->flags & LB_FLOW_REPLY && backend)
-		renew_affinity(ipv6, &slow->p, flow, backend->service);
+		renew_affinity(ipv6, slow, flow, backend->service);
 	/* Not by the backend's row: that names one of two tables where IPv6 carries IPv4. */
 	else if (find_service(slow))
-		renew_affinity(ipv6, &slow->p, flow, slow->service.table);
+		renew_affinity(ipv6, slow, flow, slow->service.table);
 	return 0;
 }
 

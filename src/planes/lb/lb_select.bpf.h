@@ -138,24 +138,23 @@ static __always_inline void note_affinity(const struct slow_path *nf)
 	bpf_map_update_elem(&lb_affinity, &key, &affinity, BPF_ANY);
 }
 
-/* A packet of a flow was seen, client's or backend's, and table is its service's: the client stays
- * for the affinity's timeout from now on. */
-static __always_inline void renew_affinity(const bool ipv6, const struct packet *p,
+/* slow->p of a flow was seen, the client's packet or the backend's, and table is its service's: the
+ * client stays for the affinity's timeout from now on.  Uses slow->conn: the stack is short here.
+ */
+static __always_inline void renew_affinity(const bool ipv6, struct slow_path *slow,
 					   const struct lb_flow *flow, __u32 table)
 {
 	struct lb_affinity *affinity;
 	struct lb_affinity_key key;
-	__be32 saddr[4];
-	__be32 daddr[4];
 
-	affinity_key(&key, p, table);
+	affinity_key(&key, &slow->p, table);
 	if (flow->flags & LB_FLOW_REPLY) {
-		flow_addresses(ipv6, flow, saddr, daddr);
-		addr_copy(key.addr, daddr);
+		flow_addresses(ipv6, flow, slow->conn.saddr, slow->conn.daddr);
+		addr_copy(key.addr, slow->conn.daddr);
 	}
 	affinity = bpf_map_lookup_elem(&lb_affinity, &key);
 	if (affinity && affinity->backend == flow->backend)
-		affinity->seen = p->now;
+		affinity->seen = slow->p.now;
 }
 
 /* ---- QUIC ---- */

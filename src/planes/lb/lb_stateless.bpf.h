@@ -66,6 +66,7 @@ static __always_inline void fill_flow(struct lb_flow *flow, const struct lb_back
 				      __u32 row, __u8 mode, __u64 hash)
 {
 	flow->backend = row;
+	flow->incarnation = backend->incarnation;
 	flow->hop = backend->hop;
 	flow->tags = backend->tags;
 	flow->flags = 0;

@@ -267,10 +267,12 @@ static void what_can_be_read_is_answered_as_documented(void **state)
 		{ "/services",
 		  "{\"services\":[{\"name\":\"default\",\"addresses\":[\"10.0.0.1\"],\"tcp_ports\":"
 		  "[80],\"udp_ports\":[],\"algorithm\":\"maglev\",\"maglev_table_size\":65537,"
-		  "\"mode\":\"nat\",\"nat\":\"full\",\"backends\":[1,2]},{\"name\":\"dns\",\"addresses\":[\"fd00::"
+		  "\"mode\":\"nat\",\"nat\":\"full\",\"backends\":[1,2]},{\"name\":\"dns\","
+		  "\"addresses\":[\"fd00::"
 		  "2\"],"
 		  "\"tcp_ports\":[],\"udp_ports\":[53],\"algorithm\":\"maglev\","
-		  "\"maglev_table_size\":65537,\"mode\":\"nat\",\"nat\":\"full\",\"backends\":[7]}]}" },
+		  "\"maglev_table_size\":65537,\"mode\":\"nat\",\"nat\":\"full\",\"backends\":[7]}]"
+		  "}" },
 		{ "/ebpf/backends/stats",
 		  "{\"backends\":[{\"id\":1,\"service\":\"default\",\"backend\":\"10.0.1.10:8080\","
 		  "\"health\":{\"state\":\"unhealthy\",\"since\":1700000000,\"last_error\":"

@@ -25,6 +25,9 @@ const char *const good_files[] = {
 	SPEC "15_map_sizing.yaml",
 	SPEC "16_complete_example.yaml",
 	"tests/unit/config/every_key.yaml",
+	"etc/dsr.yaml",
+	"etc/health.yaml",
+	"etc/hybrid.yaml",
 	"etc/loom.yaml",
 	NULL,
 };

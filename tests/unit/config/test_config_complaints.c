@@ -240,6 +240,193 @@ static const struct {
 	  "t.yaml:3:36: error: upstreams[].check.through: send and expect of tcp cannot go through a tunnel; use a check of type tcp without send and expect, udp or dns, or 'through: direct'\n"
 	  "    check: {expect: well, through: tunnel}\n"
 	  "                                   ^\n" },
+	{ "NAT said of a service that is DSR",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], mode: dsr, nat: full}]\n",
+	  "t.yaml:1:70: error: services[].nat: the service's mode is dsr, which rewrites nothing; set mode: nat, or delete this\n"
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], mode: dsr, nat: full}]\n"
+	  "                                                                     ^\n" },
+	{ "NAT said of a service that is DSR by default",
+	  "ebpf: {xdp: {dsr: {enabled: true}}}\n"
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], nat: full}]\n",
+	  "t.yaml:2:59: error: services[].nat: the service's mode is dsr, which rewrites nothing; set mode: nat, or delete this\n"
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], nat: full}]\n"
+	  "                                                          ^\n" },
+	{ "a tunnel said of a service that is NAT",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], encap: gue}]\n",
+	  "t.yaml:1:59: error: services[].encap: the service's mode is nat, which wraps nothing; set mode: dsr, or delete this\n"
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], encap: gue}]\n"
+	  "                                                          ^\n" },
+	{ "a port that DSR cannot rewrite",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], mode: dsr, backends: [{address: 10.0.0.1, port: 80}, {address: 10.0.0.2, port: 8080}]}]\n",
+	  "t.yaml:1:138: error: backends[].port: DSR does not rewrite packets, so the backend listens on the service's own port; delete this one\n"
+	  "... mode: dsr, backends: [{address: 10.0.0.1, port: 80}, {address: 10.0.0.2, port: 8080}]}]\n"
+	  "                                                                                   ^\n" },
+	{ "a port beside any port",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: any, backends: [{address: 10.0.0.1, port: 80}]}]\n",
+	  "t.yaml:1:95: error: backends[].port: a service of any port leaves the client's port as it is; delete this one\n"
+	  "...me: a, addresses: [192.0.2.1], ports: any, backends: [{address: 10.0.0.1, port: 80}]}]\n"
+	  "                                                                                   ^\n" },
+	{ "any port beside others",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80, any]}]\n",
+	  "t.yaml:1:53: error: ports: 'any' stands alone; delete the others\n"
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80, any]}]\n"
+	  "                                                    ^\n" },
+	{ "a port within a range before it",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80-90, 85]}]\n",
+	  "t.yaml:1:61: error: services[].ports: this port is listed twice\n"
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80-90, 85]}]\n"
+	  "                                                            ^\n" },
+	{ "two services on a port of a range",
+	  "services:\n"
+	  "  - {name: a, addresses: [192.0.2.1], ports: [80-90]}\n"
+	  "  - {name: b, addresses: [192.0.2.1], ports: [85]}\n",
+	  "t.yaml:3:27: error: 192.0.2.1:85 for tcp is given twice; first at t.yaml:2:27\n"
+	  "  - {name: b, addresses: [192.0.2.1], ports: [85]}\n"
+	  "                          ^\n" },
+	{ "two services on any port",
+	  "services:\n"
+	  "  - {name: a, addresses: [192.0.2.1], ports: any}\n"
+	  "  - {name: b, addresses: [192.0.2.1], ports: any}\n",
+	  "t.yaml:3:27: error: any port of 192.0.2.1 for tcp is given twice; first at t.yaml:2:27\n"
+	  "  - {name: b, addresses: [192.0.2.1], ports: any}\n"
+	  "                          ^\n" },
+	{ "an IPv4 backend behind IPv6 addresses, in a tunnel",
+	  "services: [{name: a, addresses: ['2001:db8::1'], ports: [80], mode: dsr, backends: [{address: 10.0.0.1}]}]\n",
+	  "t.yaml:1:95: error: services[].backends[].address: 10.0.0.1 is IPv4, but the service has no IPv4 address; add one to 'addresses'\n"
+	  "...me: a, addresses: ['2001:db8::1'], ports: [80], mode: dsr, backends: [{address: 10.0.0.1}]}]\n"
+	  "                                                                                   ^\n" },
+	{ "an IPv6 backend behind IPv4 addresses, on the link",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], mode: dsr, encap: none, backends: [{address: '2001:db8::1'}]}]\n",
+	  "t.yaml:1:104: error: services[].backends[].address: 2001:db8::1 is IPv6, but the service has no IPv6 address; add one to 'addresses'\n"
+	  "...dresses: [192.0.2.1], ports: [80], mode: dsr, encap: none, backends: [{address: '2001:db8::1'}]}]\n"
+	  "                                                                                   ^\n" },
+	{ "QUIC without UDP",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], quic: {}}]\n",
+	  "t.yaml:1:59: error: services[].quic: QUIC is UDP; give the service protocol: udp\n"
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], quic: {}}]\n"
+	  "                                                          ^\n" },
+	{ "a server id that ends behind the connection id",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], protocol: udp, quic: {server_id_offset: 18, server_id_length: 3}}]\n",
+	  "t.yaml:1:74: error: services[].quic: connection ids have at most 20 bytes, and the server id ends behind them; lower server_id_offset or server_id_length\n"
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], protocol: udp, quic: {server_id_offset: 18, server_id_length: 3}}]\n"
+	  "                                                                         ^\n" },
+	{ "a server id that is too long",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], protocol: udp, quic: {server_id_length: 1}, backends: [{address: 10.0.0.1, server_id: 256}]}]\n",
+	  "t.yaml:1:145: error: backends[].server_id: 256 does not fit into 1 bytes; see quic.server_id_length\n"
+	  "...ol: udp, quic: {server_id_length: 1}, backends: [{address: 10.0.0.1, server_id: 256}]}]\n"
+	  "                                                                                   ^\n" },
+	{ "a server id twice",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], protocol: udp, quic: {}, backends: [{address: 10.0.0.1, server_id: 7}, {address: 10.0.0.2, server_id: 7}]}]\n",
+	  "t.yaml:1:161: error: backends[].server_id: 7 is another backend's\n"
+	  "...}, backends: [{address: 10.0.0.1, server_id: 7}, {address: 10.0.0.2, server_id: 7}]}]\n"
+	  "                                                                                   ^\n" },
+	{ "a server id without QUIC",
+	  "ebpf: {backends: [{address: 10.0.0.1, server_id: 7}]}\n",
+	  "t.yaml:1:50: error: backends[].server_id: the service has no 'quic'; add it, or delete this\n"
+	  "ebpf: {backends: [{address: 10.0.0.1, server_id: 7}]}\n"
+	  "                                                 ^\n" },
+	{ "a network twice among the clients",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], deny: [10.0.0.0/8, '2001:db8::/32', 10.0.0.0/8]}]\n",
+	  "t.yaml:1:95: error: services[].deny: this network is listed twice\n"
+	  "...me: a, addresses: [192.0.2.1], ports: [80], deny: [10.0.0.0/8, '2001:db8::/32', 10.0.0.0/8]}]\n"
+	  "                                                                                   ^\n" },
+	{ "a second outer source of a family",
+	  "ebpf: {xdp: {dsr: {source: [10.0.0.0/8, 172.16.0.0/16]}}}\n",
+	  "t.yaml:1:41: error: ebpf.xdp.dsr.source: one network of each family; this is the second IPv4 one\n"
+	  "ebpf: {xdp: {dsr: {source: [10.0.0.0/8, 172.16.0.0/16]}}}\n"
+	  "                                        ^\n" },
+	{ "routes without hybrid mode",
+	  "ebpf: {xdp: {routes: [{action: pass}]}}\n",
+	  "t.yaml:1:14: error: ebpf.xdp.routes: routes need ebpf.mode: hybrid; set it, or delete them\n"
+	  "ebpf: {xdp: {routes: [{action: pass}]}}\n"
+	  "             ^\n" },
+	{ "hybrid mode without routes",
+	  "ebpf: {mode: hybrid}\n",
+	  "t.yaml:1:14: error: ebpf.mode: hybrid balances what ebpf.xdp.routes name, and there are none; add routes, or set xdp\n"
+	  "ebpf: {mode: hybrid}\n"
+	  "             ^\n" },
+	{ "hybrid mode with all routes commented out",
+	  "ebpf:\n"
+	  "  mode: hybrid\n"
+	  "  xdp:\n"
+	  "    routes:\n",
+	  "t.yaml:2:9: error: ebpf.mode: hybrid balances what ebpf.xdp.routes name, and there are none; add routes, or set xdp\n"
+	  "  mode: hybrid\n"
+	  "        ^\n" },
+	{ "a clamp that is too low",
+	  "ebpf: {xdp: {mss_clamp: 500}}\n",
+	  "t.yaml:1:25: error: ebpf.xdp.mss_clamp: expected false, off, true or auto, or a whole number from 536 to 65495 (bytes)\n"
+	  "ebpf: {xdp: {mss_clamp: 500}}\n"
+	  "                        ^\n" },
+	{ "counters that do not count per CPU",
+	  "ebpf: {maps: {stats: {type: hash}}}\n",
+	  "t.yaml:1:29: error: ebpf.maps.stats.type: expected percpu_array\n"
+	  "ebpf: {maps: {stats: {type: hash}}}\n"
+	  "                            ^\n" },
+	{ "fewer counters than there are",
+	  "ebpf: {maps: {stats: {max_entries: 63}}}\n",
+	  "t.yaml:1:36: error: ebpf.maps.stats.max_entries: expected a whole number from 64 to 1048576 (counters)\n"
+	  "ebpf: {maps: {stats: {max_entries: 63}}}\n"
+	  "                                   ^\n" },
+	{ "DSR and NAT without the table",
+	  "ebpf: {conntrack: {enabled: false}}\n"
+	  "services:\n"
+	  "  - {name: a, addresses: [192.0.2.1], ports: [80], mode: dsr}\n"
+	  "  - {name: b, addresses: [192.0.2.2], ports: [80]}\n",
+	  "t.yaml:1:29: error: ebpf.conntrack.enabled: NAT needs the connection table; make it true, or delete the key\n"
+	  "ebpf: {conntrack: {enabled: false}}\n"
+	  "                            ^\n" },
+	{ "connections that nobody counts",
+	  "ebpf: {conntrack: {enabled: false}}\n"
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], mode: dsr, algorithm: least_connections}]\n",
+	  "t.yaml:1:29: error: ebpf.conntrack.enabled: least_connections counts what the connection table holds; make it true, or take another algorithm\n"
+	  "ebpf: {conntrack: {enabled: false}}\n"
+	  "                            ^\n" },
+	{ "an upstream that is spelled wrongly",
+	  "ebpf: {health_integration: {enabled: true, upstream: bakcend}}\n"
+	  "upstreams: [{name: frontend}, {name: backend}]\n"
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], health: {min_healthy: 5}}]\n",
+	  "t.yaml:1:54: error: upstream: there is no 'bakcend' among 'upstreams'; did you mean 'backend'?\n"
+	  "ebpf: {health_integration: {enabled: true, upstream: bakcend}}\n"
+	  "                                                     ^\n" },
+	{ "an upstream that is not there",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], health: {upstream: nowhere}}]\n"
+	  "upstreams: [{name: backend}]\n",
+	  "t.yaml:1:78: error: upstream: there is no 'nowhere' among 'upstreams'; add it\n"
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], health: {upstream: nowhere}}]\n"
+	  "                                                                             ^\n" },
+	{ "health without an upstream",
+	  "ebpf: {health_integration: {enabled: true}}\n"
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80]}]\n",
+	  "t.yaml:1:38: error: ebpf.health_integration.enabled: 'upstream' is missing; name one of 'upstreams'\n"
+	  "ebpf: {health_integration: {enabled: true}}\n"
+	  "                                     ^\n" },
+	{ "a service's health without an upstream",
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], health: {on_unhealthy: reset}}]\n",
+	  "t.yaml:1:59: error: services[].health: 'upstream' is missing; name one of 'upstreams', or enable ebpf.health_integration\n"
+	  "services: [{name: a, addresses: [192.0.2.1], ports: [80], health: {on_unhealthy: reset}}]\n"
+	  "                                                          ^\n" },
+	{ "a part of another kind of check",
+	  "upstreams: [{name: a, check: {path: /}}, {name: b, check: {type: dns, send: x}}]\n",
+	  "t.yaml:1:31: error: upstreams[].check.path: this is for checks of type http and https, and the type is tcp, the default; change it, or delete this\n"
+	  "upstreams: [{name: a, check: {path: /}}, {name: b, check: {type: dns, send: x}}]\n"
+	  "                              ^\n"
+	  "t.yaml:1:71: error: upstreams[].check.send: this is for checks of type tcp and udp, and the type is dns; change it, or delete this\n"
+	  "upstreams: [{name: a, check: {path: /}}, {name: b, check: {type: dns, send: x}}]\n"
+	  "                                                                      ^\n" },
+	{ "an escape that is none",
+	  "upstreams: [{name: a, check: {send: 'a\\b'}}, {name: b, check: {expect: '\\x00'}}]\n",
+	  "t.yaml:1:37: error: upstreams[].check.send: behind a backslash, expected r, n, t, another backslash, or x and two hexadecimal digits that are not 00\n"
+	  "upstreams: [{name: a, check: {send: 'a\\b'}}, {name: b, check: {expect: '\\x00'}}]\n"
+	  "                                    ^\n"
+	  "t.yaml:1:72: error: upstreams[].check.expect: behind a backslash, expected r, n, t, another backslash, or x and two hexadecimal digits that are not 00\n"
+	  "upstreams: [{name: a, check: {send: 'a\\b'}}, {name: b, check: {expect: '\\x00'}}]\n"
+	  "                                                                       ^\n" },
+	{ "a status out of range",
+	  "upstreams: [{name: a, check: {type: http, status: 399-200}}]\n",
+	  "t.yaml:1:51: error: upstreams[].check.status: expected an HTTP status such as 200, or a range such as 200-399\n"
+	  "upstreams: [{name: a, check: {type: http, status: 399-200}}]\n"
+	  "                                                  ^\n" },
 	{ "NAT without its table",
 	  "ebpf: {conntrack: {enabled: false}}\n",
 	  "t.yaml:1:29: error: ebpf.conntrack.enabled: NAT needs the connection table; make it true, or delete the key\n"

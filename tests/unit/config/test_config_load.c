@@ -2,8 +2,10 @@
 #include "config_fixture.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -84,6 +86,7 @@ static void assert_ebpf(const struct config_ebpf *ebpf)
 	assert_int_equal(ebpf->gue_port, 6081);
 	assert_false(ebpf->icmp_echo);
 	assert_int_equal(ebpf->icmp_rate, 50);
+	assert_true(ebpf->mss_clamp);
 	assert_int_equal(ebpf->mss_max, 1400);
 	assert_int_equal(ebpf->cpu_affinity_count, 2);
 	assert_int_equal(ebpf->program_count, 1);
@@ -92,7 +95,7 @@ static void assert_ebpf(const struct config_ebpf *ebpf)
 
 static void assert_check(const struct config_check *check)
 {
-	assert_int_equal(check->type, CONFIG_CHECK_HTTP);
+	assert_int_equal(check->type, CONFIG_CHECK_HTTPS);
 	assert_int_equal(check->interval_ns, 3 * NSEC_PER_SEC);
 	assert_int_equal(check->timeout_ns, 500 * NSEC_PER_MSEC);
 	assert_int_equal(check->jitter_permille, 200);
@@ -105,10 +108,8 @@ static void assert_check(const struct config_check *check)
 	assert_int_equal(check->status_first, 200);
 	assert_int_equal(check->status_last, 204);
 	assert_true(check->verify_tls && !check->through_tunnel);
-	assert_string_equal(check->send, "hello");
+	assert_null(check->send);
 	assert_string_equal(check->expect, "world");
-	assert_string_equal(check->query, "example.org");
-	assert_string_equal(check->query_type, "SOA");
 }
 
 static void test_every_key_reaches_the_configuration(void **state)
@@ -124,8 +125,17 @@ static void test_every_key_reaches_the_configuration(void **state)
 	assert_string_equal(config->admin.basic_user, "operator");
 	assert_string_equal(config->admin.basic_password, "sesame-open-up-18");
 	assert_ebpf(&config->ebpf);
-	assert_int_equal(config->upstream_count, 1);
+	assert_int_equal(config->upstream_count, 3);
 	assert_check(&config->upstreams[0].check);
+	assert_int_equal(config->upstreams[0].backend_count, 1);
+	assert_int_equal(config->upstreams[1].check.type, CONFIG_CHECK_UDP);
+	assert_string_equal(config->upstreams[1].check.send, "hello\r\n\x1b\\");
+	assert_string_equal(config->upstreams[1].check.expect, "\xff"
+							       "world");
+	assert_true(config->upstreams[1].check.through_tunnel);
+	assert_int_equal(config->upstreams[2].check.type, CONFIG_CHECK_DNS);
+	assert_string_equal(config->upstreams[2].check.query, "example.org");
+	assert_string_equal(config->upstreams[2].check.query_type, "SOA");
 	config_free(config);
 }
 
@@ -269,6 +279,189 @@ static void test_a_text_of_many_pieces_is_put_together(void **state)
 	config_free(config);
 }
 
+static void test_ports_are_numbers_ranges_or_any(void **state)
+{
+	static const struct {
+		const char *text;
+		uint16_t ports[4];
+		size_t count;
+	} rows[] = {
+		{ "80", { 80 }, 1 },
+		{ "[443, 80]", { 443, 80 }, 2 },
+		{ "8000-8003", { 8000, 8001, 8002, 8003 }, 4 },
+		{ "[90, 8000-8001, '70']", { 90, 8000, 8001, 70 }, 4 },
+		{ "any", { 0 }, 1 },
+		{ "[any]", { 0 }, 1 },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		char text[200];
+		struct config *config;
+
+		snprintf(text, sizeof(text),
+			 "services: [{name: a, addresses: [192.0.2.1], ports: %s}]\n",
+			 rows[i].text);
+		config = load_good(text);
+		assert_int_equal(config->services[0].tcp_port_count, rows[i].count);
+		assert_memory_equal(config->services[0].tcp_ports, rows[i].ports,
+				    rows[i].count * sizeof(*rows[i].ports));
+		config_free(config);
+	}
+}
+
+static void test_a_port_of_ones_own_wins_over_any(void **state)
+{
+	config_free(load_good("services:\n"
+			      "  - {name: a, addresses: [192.0.2.1], ports: any}\n"
+			      "  - {name: b, addresses: [192.0.2.1], ports: [80]}\n"));
+}
+
+static void test_the_clamp_is_off_automatic_or_a_number(void **state)
+{
+	static const struct {
+		const char *text;
+		bool clamp;
+		uint16_t max;
+	} rows[] = {
+		{ "false", false, 0 }, { "off", false, 0 },    { "true", true, 0 },
+		{ "auto", true, 0 },   { "1400", true, 1400 },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		char text[80];
+		struct config *config;
+
+		snprintf(text, sizeof(text), "ebpf: {xdp: {mss_clamp: %s}}\n", rows[i].text);
+		config = load_good(text);
+		assert_int_equal(config->ebpf.mss_clamp, rows[i].clamp);
+		assert_int_equal(config->ebpf.mss_max, rows[i].max);
+		config_free(config);
+	}
+}
+
+static void test_affinity_is_on_where_it_is_given(void **state)
+{
+	static const struct {
+		const char *common, *own;
+		unsigned int tcp_seconds, udp_seconds;
+	} rows[] = {
+		{ "", "", 0, 0 },
+		{ "connection_affinity: {timeout: 9s}", "", 9, 9 },
+		{ "connection_affinity: {enabled: false, timeout: 9s}", "", 0, 0 },
+		{ "connection_affinity: {timeout: 9s}", ", session_affinity: {}", 9, 60 },
+		{ "connection_affinity: {timeout: 9s}", ", connection_affinity: {enabled: false}",
+		  0, 0 },
+		{ "protocols: {udp: {session_affinity: {timeout: 8s}}}",
+		  ", session_affinity: {enabled: false}", 0, 0 },
+		{ "protocols: {udp: {session_affinity: {timeout: 8s}}}",
+		  ", connection_affinity: {timeout: 7s}", 7, 8 },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		char text[300];
+		struct config *config;
+
+		snprintf(text, sizeof(text),
+			 "ebpf: {xdp: {%s}}\n"
+			 "services: [{name: a, addresses: [192.0.2.1], ports: [80]%s}]\n",
+			 rows[i].common, rows[i].own);
+		config = load_good(text);
+		assert_int_equal(config->services[0].tcp_affinity_ns,
+				 rows[i].tcp_seconds * NSEC_PER_SEC);
+		assert_int_equal(config->services[0].udp_affinity_ns,
+				 rows[i].udp_seconds * NSEC_PER_SEC);
+		config_free(config);
+	}
+}
+
+static void test_without_upstreams_every_name_stands_for_tcp_checks(void **state)
+{
+	struct config *config = load_good(
+		"ebpf: {health_integration: {enabled: true, upstream: one, drain_timeout: 0}}\n"
+		"services:\n"
+		"  - {name: a, addresses: [192.0.2.1], ports: [80]}\n"
+		"  - {name: b, addresses: [192.0.2.2], ports: [80], health: {upstream: two}}\n"
+		"  - {name: c, addresses: [192.0.2.3], ports: [80], health: {upstream: two}}\n"
+		"  - {name: d, addresses: [192.0.2.4], ports: [80], health: {enabled: false}}\n");
+
+	assert_int_equal(config->upstream_count, 2);
+	assert_string_equal(config->services[0].health.upstream, "one");
+	assert_int_equal(config->services[0].health.drain_timeout_ns, 0);
+	assert_string_equal(config->services[1].health.upstream, "two");
+	assert_string_equal(config->services[2].health.upstream, "two");
+	assert_null(config->services[3].health.upstream);
+	assert_string_equal(config->upstreams[1].name, "two");
+	assert_int_equal(config->upstreams[1].check.type, CONFIG_CHECK_TCP);
+	assert_int_equal(config->upstreams[1].check.jitter_permille, 100);
+	assert_string_equal(config->upstreams[1].check.path, "/");
+	assert_int_equal(config->upstreams[1].check.status_last, 399);
+	assert_string_equal(config->upstreams[1].check.query_type, "NS");
+	config_free(config);
+}
+
+static void test_dsr_alone_may_go_without_the_connection_table(void **state)
+{
+	struct config *config = load_good(
+		"ebpf: {conntrack: {enabled: false}, xdp: {dsr: {enabled: true, encap: gue}}}\n"
+		"services:\n"
+		"  - name: a\n"
+		"    addresses: [192.0.2.1]\n"
+		"    ports: [80]\n"
+		"    backends: [{address: 10.0.0.1, port: 80}, {address: '2001:db8::1'}]\n");
+	char text[ADDR_TEXT_LEN];
+
+	assert_true(config->ebpf.stateless);
+	assert_int_equal(config->services[0].forwarding, CONFIG_DSR_GUE);
+	assert_int_equal(config->services[0].backends[0].port, 80);
+	assert_string_equal(addr_format(&config->ebpf.outer4.addr, text), "172.16.0.0");
+	assert_int_equal(config->ebpf.outer6.length, 64);
+	assert_int_equal(config->ebpf.gue_port, 6080);
+	config_free(config);
+}
+
+/* A time that grows by the square of the length made it 14 seconds. */
+static void test_long_lists_of_clients_load_at_once(void **state)
+{
+	struct config *config;
+	struct timespec begun, ended;
+	struct buf text;
+
+	buf_init(&text);
+	buf_printf(&text, "services: [{name: a, addresses: [192.0.2.1], ports: [80], deny: [");
+	for (unsigned int i = 0; i < 65536; i++)
+		buf_printf(&text, "%u.%u.%u.0/24, ", 10 + (i >> 16), i >> 8 & 255, i & 255);
+	buf_printf(&text, "]}]\n");
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begun);
+	config = load_good(text.data);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ended);
+	assert_int_equal(config->services[0].deny_count, 65536);
+	assert_true(ended.tv_sec - begun.tv_sec < 5); /* with sanitizers, too */
+	config_free(config);
+	buf_done(&text);
+}
+
+static void test_the_examples_of_each_subject_mean_what_they_say(void **state)
+{
+	struct config *config = load_good_file("etc/dsr.yaml");
+
+	assert_int_equal(config->services[0].forwarding, CONFIG_DSR_IPIP);
+	assert_int_equal(config->services[1].forwarding, CONFIG_DSR_GUE);
+	assert_true(config->services[1].quic.enabled);
+	assert_int_equal(config->services[2].forwarding, CONFIG_NAT_FULL);
+	config_free(config);
+	config = load_good_file("etc/health.yaml");
+	assert_string_equal(config->services[0].health.upstream, "web");
+	assert_int_equal(config->services[1].health.slow_start_ns, 20 * NSEC_PER_SEC);
+	assert_null(config->services[3].health.upstream);
+	assert_string_equal(config->upstreams[2].check.send, "PING\r\n");
+	config_free(config);
+	config = load_good_file("etc/hybrid.yaml");
+	assert_true(config->ebpf.hybrid);
+	assert_int_equal(config->ebpf.route_count, 3);
+	assert_true(config->services[1].websocket);
+	config_free(config);
+}
+
 static void test_the_example_in_etc_loads(void **state)
 {
 	struct config *config = load_good_file("etc/loom.yaml");
@@ -295,6 +488,14 @@ int main(void)
 		cmocka_unit_test(test_the_admin_api_may_be_switched_off),
 		cmocka_unit_test(test_values_may_name_the_environment),
 		cmocka_unit_test(test_a_text_of_many_pieces_is_put_together),
+		cmocka_unit_test(test_ports_are_numbers_ranges_or_any),
+		cmocka_unit_test(test_a_port_of_ones_own_wins_over_any),
+		cmocka_unit_test(test_the_clamp_is_off_automatic_or_a_number),
+		cmocka_unit_test(test_affinity_is_on_where_it_is_given),
+		cmocka_unit_test(test_without_upstreams_every_name_stands_for_tcp_checks),
+		cmocka_unit_test(test_dsr_alone_may_go_without_the_connection_table),
+		cmocka_unit_test(test_long_lists_of_clients_load_at_once),
+		cmocka_unit_test(test_the_examples_of_each_subject_mean_what_they_say),
 		cmocka_unit_test(test_the_example_in_etc_loads),
 		cmocka_unit_test(test_nothing_is_freed_without_harm),
 	};

@@ -9,6 +9,7 @@
 static const struct key duration = { .type = KEY_DURATION,
 				     .min = 100 * NSEC_PER_MSEC,
 				     .max = 86400 * NSEC_PER_SEC };
+static const struct key from_none = { .type = KEY_DURATION, .max = NSEC_PER_SEC };
 static const struct key number = { .type = KEY_NUMBER, .min = 0, .max = UINT32_MAX };
 static const struct key prime = {
 	.type = KEY_NUMBER, .min = 3, .max = 1048573, .flags = KEY_PRIME
@@ -41,6 +42,10 @@ static void test_numbers_of_every_kind(void **state)
 		{ &duration, "1h", 0, 3600 * NSEC_PER_SEC },
 		{ &duration, "1d", 0, 86400 * NSEC_PER_SEC },
 		{ &duration, "99ms", -EINVAL, 0 },
+		{ &duration, "0", -EINVAL, 0 },
+		{ &from_none, "0", 0, 0 },
+		{ &from_none, "0s", 0, 0 },
+		{ &from_none, "1", -EINVAL, 0 },
 		{ &duration, "2d", -EINVAL, 0 },
 		{ &duration, "5", -EINVAL, 0 },
 		{ &duration, "5 m", -EINVAL, 0 },

@@ -44,7 +44,7 @@ struct packet {
 	uint8_t doff;  /* in words, filled with NOP options; 0: 5 */
 	uint32_t seq;
 	uint32_t ack;
-	int window;	 /* 0: 512; WINDOW_NONE: 0 */
+	int window;	  /* 0: 512; WINDOW_NONE: 0 */
 	uint16_t mss;	  /* TCP's option for it, in the place of four NOPs; 0: none */
 	uint8_t mss_at;	  /* bytes of options before it */
 	uint16_t payload; /* bytes */
