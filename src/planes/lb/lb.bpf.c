@@ -227,7 +227,7 @@ static __always_inline int slow_start(struct xdp_md *ctx, bool ipv6, struct pack
 	if (lb_const_cookies && r == FLOW_COOKIE)
 		return ipv6 ? lb_send_cookie6(ctx) : lb_send_cookie4(ctx);
 	if (lb_const_mss_max && r >= FLOW_GO && slow->p.tcp_flags & TCP_SYN)
-		ipv6 ? lb_clamp_mss6(ctx, r == FLOW_READY) : lb_clamp_mss4(ctx, r == FLOW_READY);
+		ipv6 ? lb_clamp_syn6(ctx, r == FLOW_READY) : lb_clamp_syn4(ctx, r == FLOW_READY);
 	return r;
 }
 
