@@ -291,13 +291,13 @@ def test_a_draining_backend_is_cut_at_its_deadline_and_stays(net):
     with Load(net.client, VIP4, 80, "keep", threads=24) as load:
         load.more(200)
         begun = time.time()
-        net.loom.cli("backends", "drain", row["id"], "--deadline", "2s")
-        assert net.loom.backend(net.hosts[0])["deadline_seconds"] in (1, 2)
-        until("it is cut", lambda: net.loom.backend(net.hosts[0])["deadline_seconds"] == 0)
+        net.loom.cli("backends", "drain", row["id"], "--deadline", "4s")
+        assert net.loom.backend(net.hosts[0])["deadline_seconds"] in (1, 2, 3, 4)
+        until("it is cut", lambda: net.loom.backend(net.hosts[0])["deadline_seconds"] == 0, 15)
         load.more(800)
     failures = load.failures()
     assert failures and {entry["backend"] for entry in failures} == {"b1"}
-    assert min(entry["at"] for entry in failures) > begun + 0.9
+    assert min(entry["at"] for entry in failures) > begun + 2.9
     assert net.loom.backend(net.hosts[0])["state"] == "draining"
     net.loom.cli("backends", "undrain", row["id"])
     assert net.loom.backend(net.hosts[0])["deadline_seconds"] is None
