@@ -13,6 +13,7 @@
 /* After a failure; the kernel refused for a reason that may last. */
 #define RETRY_NS    NSEC_PER_SEC
 #define DESCRIPTORS 16384
+#define DEADLINE_NS (20 * NSEC_PER_MSEC)
 
 static void commit_observed(struct daemon *daemon)
 {
@@ -45,9 +46,29 @@ static void on_changed(void *ctx)
 	loop_arm_sooner(daemon->health_timer, daemon->health_cost_ns);
 }
 
+/* Deadlines are whole seconds of the wall clock: the last one before is looked at closely, so that
+ * what the API calls due is done. */
+static void arm_deadline(struct daemon *daemon)
+{
+	int64_t deadline = backends_next_deadline(daemon->current);
+	int64_t left = deadline - clock_wall_s();
+
+	if (!deadline)
+		loop_disarm(daemon->deadline_timer);
+	else if (left > 1)
+		loop_arm(daemon->deadline_timer, (uint64_t)(left - 1) * NSEC_PER_SEC);
+	else
+		loop_arm(daemon->deadline_timer, left > 0 ? DEADLINE_NS : 0);
+}
+
 static void on_deadline(void *ctx)
 {
-	commit_observed(ctx);
+	struct daemon *daemon = ctx;
+
+	if (backends_next_deadline(daemon->current) > clock_wall_s())
+		arm_deadline(daemon);
+	else
+		commit_observed(daemon);
 }
 
 /* The usual soft limit of 1024 is for programs that use select(2). */
@@ -89,17 +110,6 @@ int daemon_health_overlay(struct daemon *daemon, struct model *next, struct err 
 {
 	return daemon->health ? health_overlay(daemon->health, daemon->config, next, false, err)
 			      : 0;
-}
-
-static void arm_deadline(struct daemon *daemon)
-{
-	int64_t deadline = backends_next_deadline(daemon->current);
-	int64_t left = deadline - clock_wall_s();
-
-	if (deadline)
-		loop_arm(daemon->deadline_timer, left > 0 ? (uint64_t)left * NSEC_PER_SEC : 0);
-	else
-		loop_disarm(daemon->deadline_timer);
 }
 
 void daemon_health_follow(struct daemon *daemon)
