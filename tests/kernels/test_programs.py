@@ -12,8 +12,9 @@ RELEASE = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
 BUDGET = pathlib.Path(__file__).resolve().parent.parent / "bpf/verify.budget"
 
 
-# The balancer's object holds programs that are loaded on demand: its specialisations are the next test's.
-OBJECTS = sorted(path for path in BUILD.rglob("*.bpf.o") if path.name != "lb.bpf.o")
+# What is shipped.  The balancer's objects hold programs that are loaded on demand: their specialisations are the next
+# test's.
+OBJECTS = sorted(path for path in (BUILD / "src").rglob("*.bpf.o") if not path.name.startswith("lb"))
 
 
 @pytest.mark.parametrize("path", OBJECTS, ids=lambda path: path.name)
