@@ -17,8 +17,9 @@ static __always_inline int flow_revise(struct xdp_md *ctx, bool ipv6, const stru
 				       struct lb_flow *flow, __u32 generation)
 {
 	const struct lb_backend *backend;
-	bool same;
+	const struct lb_link_info *link;
 	__u32 row = flow->backend;
+	bool same;
 
 	backend = bpf_map_lookup_elem(&lb_backends, &row);
 	same = backend && backend->incarnation == flow->incarnation;
@@ -29,6 +30,10 @@ static __always_inline int flow_revise(struct xdp_md *ctx, bool ipv6, const stru
 			flow->tags = backend->tags;
 			flow->mtu = tunnel_mtu(backend->mtu, flow->mode,
 					       ipv6 || flow->flags & LB_FLOW_OUTER6);
+		} else {
+			row = flow->hop.ifindex;
+			link = bpf_map_lookup_elem(&lb_links, &row);
+			flow->mtu = link ? link->mtu : LB_MTU_ANY;
 		}
 		flow->generation = generation;
 		if (flow->hop.ifindex)

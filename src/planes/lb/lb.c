@@ -179,18 +179,6 @@ void lb_set_config(struct lb *lb, const struct config_ebpf *config)
 	apply_forget_all(lb);
 }
 
-int lb_set_link(struct lb *lb, uint32_t ifindex, uint32_t mtu)
-{
-	struct lb_link_info info = { .mtu = mtu && mtu < LB_MTU_ANY ? mtu : LB_MTU_ANY };
-	struct lb_link_info known = { 0 };
-
-	if (bpf_map_lookup_elem(lb->maps[LB_MAP_LINKS], &ifindex, &known) == 0 &&
-	    known.mtu == info.mtu)
-		return 0;
-	return bpf_map_update_elem(lb->maps[LB_MAP_LINKS], &ifindex, &info, BPF_ANY) < 0 ? -errno
-											 : 0;
-}
-
 size_t lb_attached(const struct lb *lb, uint32_t ifindexes[LB_MAX_INTERFACES])
 {
 	for (size_t i = 0; i < lb->link_count; i++)

@@ -354,3 +354,17 @@ int lb_set_next_hop(struct lb *lb, uint32_t row, const struct lb_next_hop *hop, 
 		error = bump_generation(lb, err);
 	return error;
 }
+
+int lb_set_link(struct lb *lb, uint32_t ifindex, uint32_t mtu, struct err *err)
+{
+	struct lb_link_info info = { .mtu = mtu && mtu < LB_MTU_ANY ? mtu : LB_MTU_ANY };
+	struct lb_link_info known = { 0 };
+
+	if (bpf_map_lookup_elem(lb->maps[LB_MAP_LINKS], &ifindex, &known) == 0 &&
+	    known.mtu == info.mtu)
+		return 0;
+	if (bpf_map_update_elem(lb->maps[LB_MAP_LINKS], &ifindex, &info, BPF_ANY) < 0)
+		return err_set(err, -errno, "cannot note the MTU of interface %u: %s", ifindex,
+			       strerror(errno));
+	return bump_generation(lb, err);
+}

@@ -184,10 +184,12 @@ static void note_links(struct lb *lb, struct netlink *netlink)
 	uint32_t ifindexes[LB_MAX_INTERFACES];
 	size_t count = lb_attached(lb, ifindexes);
 	struct netlink_link link;
+	struct err err = { 0 };
 
 	for (size_t i = 0; i < count; i++)
-		if (netlink_link_get(netlink, ifindexes[i], &link) == 0)
-			lb_set_link(lb, ifindexes[i], link.mtu);
+		if (netlink_link_get(netlink, ifindexes[i], &link) == 0 &&
+		    lb_set_link(lb, ifindexes[i], link.mtu, &err) < 0)
+			log_error("%s", err.text);
 }
 
 static void resolve_row(struct lb *lb, struct asked *asked, uint32_t row)
