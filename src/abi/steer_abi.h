@@ -51,7 +51,8 @@ struct steer_control {
 	__u32 active;	  /* 0 or 1: which of steer_tables is in force */
 	__u32 restricted; /* 1: some members may not be chosen: even STEER_HASH goes by the plan */
 	__u32 held;	  /* 1: some slots stand in socks_held, not in socks */
-	__u32 zero[10];
+	__u32 salt[2];	  /* of the programs that are loaded over these maps */
+	__u32 zero[8];
 };
 ABI_SIZE(struct steer_control, 64);
 
