@@ -9,6 +9,7 @@
 
 #include "base/addr.h"
 #include "base/buf.h"
+#include "config_steer.h"
 
 enum config_xdp_mode {
 	CONFIG_XDP_NATIVE,
@@ -248,6 +249,7 @@ struct config {
 	size_t service_count;
 	struct config_upstream *upstreams;
 	size_t upstream_count;
+	struct config_steering steering;
 };
 
 /* Reads files in order (later override; named lists append) and checks everything.
