@@ -39,7 +39,7 @@ struct sock_diag_socket {
 
 typedef void (*sock_diag_fn)(void *ctx, const struct sock_diag_socket *socket);
 /* Listening TCP or bound UDP sockets of one family.  -EAGAIN: sockets came and went so that the
- * dump is not of one piece, after some tries: what fn got may lack some. */
+ * dump is not of one piece: what fn got may lack some; -ETIMEDOUT. */
 int sock_diag_dump(struct sock_diag *diag, uint8_t family, uint8_t protocol, sock_diag_fn fn,
 		   void *ctx);
 
