@@ -416,3 +416,27 @@ const struct control_steer *steering_control(struct steering *steering)
 {
 	return &steering->control;
 }
+
+/* ---- loomd detach ---- */
+
+int steering_detach(const struct config *config, struct err *err)
+{
+	struct steering *steering;
+	struct loop *loop;
+	char base[256];
+	struct steering_options options = { .config = config };
+	int r;
+
+	pin_base(config, base);
+	if (access(base, F_OK) < 0)
+		return 0;
+	r = loop_new(&loop);
+	if (r < 0)
+		return err_set(err, r, "cannot detach: %s", strerror(-r));
+	options.loop = loop;
+	r = steering_open(&steering, &options, err);
+	if (r == 0)
+		steering_close(steering, PLANE_DETACH);
+	loop_free(loop);
+	return r;
+}

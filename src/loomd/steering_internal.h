@@ -132,6 +132,7 @@ struct steering {
 	struct steer_truth *truth; /* owned */
 	bool exact;
 	bool migrates;
+	bool holds;
 	struct space **spaces; /* owned, each */
 	size_t space_count;
 	struct group **groups; /* owned, each; in the configuration's order */

@@ -71,6 +71,7 @@ static int open_part(struct group *group, size_t p, struct err *err)
 	struct steer_options options = { .udp = group->config->udp,
 					 .reads_group = group->steering->exact,
 					 .migrates = group->steering->migrates,
+					 .holds = group->steering->holds,
 					 .policy = part_policy(&group->policy) };
 	char dir[256];
 	int r;
