@@ -89,7 +89,8 @@ static int adopt(struct steer *steer, struct err *err)
 			continue;
 		pin_path(steer->pin_dir, i, path);
 		steer->maps[i] = bpf_obj_get(path);
-		if (steer->maps[i] < 0 && i != STEER_MAP_INDEX && i != STEER_MAP_FLOWS)
+		if (steer->maps[i] < 0 && i != STEER_MAP_INDEX && i != STEER_MAP_FLOWS &&
+		    i != STEER_MAP_HELD)
 			return err_set(err, -EBADMSG, "cannot take over %s: %s is missing",
 				       steer->pin_dir, steer_pin_names[i]);
 	}
@@ -110,6 +111,7 @@ int steer_open(struct steer **ret, const struct steer_options *options, struct e
 	steer->udp = options->udp;
 	steer->reads_group = options->reads_group;
 	steer->migrates = options->migrates;
+	steer->holds = options->holds;
 	steer->cpus = libbpf_num_possible_cpus();
 	if (options->pin_dir) {
 		snprintf(steer->pin_dir, sizeof(steer->pin_dir), "%s", options->pin_dir);

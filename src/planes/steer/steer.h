@@ -34,6 +34,7 @@ struct steer_options {
 	bool udp;
 	bool reads_group;
 	bool migrates;
+	bool holds; /* a sockmap for sockets that others hold: CAP_NET_ADMIN */
 	struct steer_policy_options policy;
 };
 

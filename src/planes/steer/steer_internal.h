@@ -28,6 +28,7 @@ struct steer {
 	bool udp;
 	bool reads_group;
 	bool migrates;
+	bool holds;
 	bool adopted;
 	struct steer_policy_options policy;
 	uint64_t salt;
