@@ -183,8 +183,8 @@ static void jain_alone_finds_it_too(void **state)
 
 static void a_policy_no_worse_than_the_kernel_stays(void **state)
 {
-	static const uint64_t heavy[] = { 40, 40, 280, 40 };
-	static const uint64_t as_heavy[] = { 30, 50, 40, 280 };
+	static const uint64_t heavy[] = { 20, 20, 340, 20 };
+	static const uint64_t as_heavy[] = { 10, 30, 20, 340 };
 
 	run(10, heavy);
 	enforce();
@@ -209,19 +209,30 @@ static void whom_the_policy_does_not_choose_is_not_judged(void **state)
 {
 	static const uint64_t parts[] = { 200, 200, 0, 0 };
 
-	members[2].eligible = false;
-	members[3].weight = 0;
-	enforce();
-	assert_int_equal(run(20, parts), 0);
+	for (int weightless = 0; weightless < 2; weightless++) {
+		setup(state);
+		for (size_t m = 2; m < 4; m++)
+			if (weightless)
+				members[m].weight = 0;
+			else
+				members[m].eligible = false;
+		enforce();
+		assert_int_equal(run(20, parts), 0);
+	}
+	for (size_t m = 0; m < 4; m++)
+		members[m].weight = 0;
+	assert_int_equal(run(20, all_to_one), 0);
 }
 
 static void a_latecomer_and_a_leaver_are_no_imbalance(void **state)
 {
+	config.rules[GUARD_RULE_IMBALANCE].windows = 1;
+	config.rules[GUARD_RULE_JAIN].windows = 1;
 	sample.member_count = 2;
 	enforce();
-	run(1, even);
-	for (unsigned int i = 0; i < 60; i++) {
-		sample.member_count = 2 + (i + 5) / 10 % 3;
+	for (unsigned int i = 1; i <= 60; i++) {
+		/* The other two come and go with the last sample of a window. */
+		sample.member_count = i % 10 ? 2 : 4;
 		for (size_t m = 0; m < sample.member_count; m++)
 			select_one(m, 100);
 		assert_int_equal(feed(), 0);
@@ -230,7 +241,9 @@ static void a_latecomer_and_a_leaver_are_no_imbalance(void **state)
 
 static void counters_that_restart_are_no_flood(void **state)
 {
-	members[1].selections = UINT64_MAX - 1000000;
+	for (int i = 0; i < GUARD_RULE_COUNT; i++)
+		config.rules[i].windows = 1;
+	members[1].selections = 1ull << 60;
 	members[1].drops = 1u << 30;
 	enforce();
 	assert_int_equal(run(2, even), 0);
@@ -251,6 +264,80 @@ static void too_few_selections_say_nothing(void **state)
 
 	enforce();
 	assert_int_equal(run(50, few), 0);
+	sample.now += SECOND;
+	for (int i = 0; i < 500; i++) {
+		select_one(0, 9);
+		sample.fallbacks[0] += 10;
+		assert_int_equal(feed(), 0);
+	}
+}
+
+static void a_rare_member_that_is_chosen_once_is_no_imbalance(void **state)
+{
+	static const uint64_t parts[] = { 100, 100, 100, 0 };
+
+	config.rules[GUARD_RULE_IMBALANCE].windows = 1;
+	config.rules[GUARD_RULE_JAIN].windows = 1;
+	members[0].weight = members[1].weight = members[2].weight = 20000;
+	members[3].weight = 1;
+	enforce();
+	for (int i = 0; i < 10; i++) {
+		select_one(3, 1);
+		assert_int_equal(run(1, parts), 0);
+	}
+}
+
+static void jain_takes_out_what_chance_adds(void **state)
+{
+	/* Two to be expected, four or none come: 0.5 as it is, 0.67 without the noise. */
+	only(GUARD_RULE_JAIN);
+	make_members(200);
+	enforce();
+	for (int i = 0; i < 50; i++) {
+		if (i % 10 == 0)
+			for (size_t m = 0; m < 200; m += 2)
+				select_one(m, 4);
+		assert_int_equal(feed(), 0);
+	}
+	config.rules[GUARD_RULE_JAIN].threshold = 680;
+	for (int i = 0; i < 20; i++) {
+		if (i % 10 == 0)
+			for (size_t m = 0; m < 200; m += 2)
+				select_one(m, 4);
+		assert_int_equal(feed(), i == 19);
+	}
+	assert_int_equal(verdict.value, 667);
+}
+
+static void a_strict_jain_is_no_judge_of_noise(void **state)
+{
+	only(GUARD_RULE_JAIN);
+	config.rules[GUARD_RULE_JAIN].threshold = 970;
+	config.rules[GUARD_RULE_JAIN].clear = 980;
+	config.rules[GUARD_RULE_JAIN].windows = 1;
+	enforce();
+	for (int i = 0; i < 10000; i++) {
+		for (size_t m = 0; m < 4; m++)
+			select_one(m, poisson(6));
+		assert_int_equal(feed(), 0);
+	}
+}
+
+static void a_baseline_takes_three_windows(void **state)
+{
+	static const uint64_t p99[] = { 4000000, 100000000 };
+
+	for (int windows = 2; windows <= 3; windows++) {
+		setup(state);
+		enforce();
+		guard_phase(&guard, false);
+		feed();
+		sample.probe_p99_ns = p99[0];
+		assert_int_equal(run((unsigned int)windows, even), 0);
+		enforce();
+		sample.probe_p99_ns = p99[1];
+		assert_int_equal(run(3, even), windows == 2 ? 0 : 3);
+	}
 }
 
 static void one_bad_window_is_none_and_good_ones_clear(void **state)
@@ -522,6 +609,28 @@ static void membership_may_be_judged_by_windows(void **state)
 			    "membership: a member nobody expected, or one missing in 2 windows");
 }
 
+static void a_warning_that_was_cleared_is_given_again(void **state)
+{
+	sample.unexpected_membership = true;
+	feed();
+	assert_int_equal(verdict.action, GUARD_WARN);
+	assert_int_equal(run(20, even), 0);
+	sample.unexpected_membership = false;
+	assert_int_equal(run(3, even), 0);
+	sample.unexpected_membership = true;
+	assert_int_equal(feed(), 1);
+}
+
+static void what_was_told_at_once_is_not_told_by_the_window(void **state)
+{
+	config.cooldown_ns = 0;
+	enforce();
+	sample.unexpected_membership = true;
+	assert_int_equal(feed(), 1);
+	sample.unexpected_membership = false;
+	assert_int_equal(run(2, even), 0);
+}
+
 static void the_severest_action_speaks(void **state)
 {
 	const struct per_sample per = { .drops = 400, .age_ns = 9 * SECOND };
@@ -648,6 +757,12 @@ int main(void)
 		GUARD_TEST(a_latecomer_and_a_leaver_are_no_imbalance),
 		GUARD_TEST(counters_that_restart_are_no_flood),
 		GUARD_TEST(too_few_selections_say_nothing),
+		GUARD_TEST(a_rare_member_that_is_chosen_once_is_no_imbalance),
+		GUARD_TEST(jain_takes_out_what_chance_adds),
+		GUARD_TEST(a_strict_jain_is_no_judge_of_noise),
+		GUARD_TEST(a_baseline_takes_three_windows),
+		GUARD_TEST(a_warning_that_was_cleared_is_given_again),
+		GUARD_TEST(what_was_told_at_once_is_not_told_by_the_window),
 		GUARD_TEST(one_bad_window_is_none_and_good_ones_clear),
 		GUARD_TEST(between_the_limits_counts_neither_way),
 		GUARD_TEST(after_a_revert_it_is_quiet_until_a_share_is_enforced_anew),

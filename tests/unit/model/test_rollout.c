@@ -443,6 +443,12 @@ static void a_hold_outlives_a_reload_and_ends_with_a_step_forward(void **state)
 	assert_int_equal(request("canary", false), 1);
 	assert_int_equal(tick_after(60), 1);
 	assert_at("canary:500");
+	config.target = point("canary:500");
+	rollout_configure(&rollout, &config);
+	assert_int_equal(tick_after(60), 0);
+	rollout_configure(&rollout, &other);
+	assert_int_equal(tick_after(60), 1);
+	assert_at("enforced");
 }
 
 static void a_reload_with_other_steps_moves_nothing(void **state)
