@@ -179,8 +179,10 @@ static void check_slot(struct build *build, struct item *item,
 			 8u * options->length, options->shift);
 	else if (mask->node && !(all >> options->shift & options->mask))
 		complain(build->complaints, node_place(mask->node),
-			 "steering.groups[].policy.mask: none of these bits is in what is read; "
-			 "the lowest is 0x1");
+			 "steering.groups[].policy.mask: of what is read, 0x%x is left after the "
+			 "shift; "
+			 "give bits of these",
+			 all >> options->shift);
 }
 
 static bool policy_needs_udp(enum config_steer_policy policy)

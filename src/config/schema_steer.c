@@ -32,7 +32,8 @@ static const struct key policy_keys[] = {
 	  .flags = KEY_REQUIRED | KEY_SHORT,
 	  .choices = policies,
 	  .help = "hash: the kernel's.  weighted: by flow, by the members' weights.  random: each "
-		  "connection or datagram.  least_loaded: the shorter queue of two.  source_hash: "
+		  "connection or datagram.  least_loaded: the shortest queue, by weight.  "
+		  "source_hash: "
 		  "by client address.  cpu_local: the member of the CPU that received it.  "
 		  "wireguard: by receiver index.  quic: by a slot in the connection id.  bytes: by "
 		  "a slot in the datagram.  generation: known flows stay, new ones go to the "

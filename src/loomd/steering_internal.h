@@ -150,6 +150,9 @@ struct steering {
 	uint64_t history_ns; /* when the last period ended */
 	struct join_server *join;
 	struct steering_trace *trace; /* owned; NULL: nobody traces */
+	struct loop_timer *trace_timer;
+	void (*admin_soon)(void *ctx); /* a stream has bytes */
+	void *admin_ctx;
 };
 
 /* ---- steering_poll.c ---- */
@@ -194,6 +197,7 @@ void parts_apply(struct group *group, uint64_t now);
 /* -errno: no part could; the old program stays. */
 int parts_load(struct group *group, const struct config_steer_policy_options *policy,
 	       struct err *err);
+int parts_load_traced(struct group *group, const struct steer_const *filter, struct err *err);
 int parts_attach(struct group *group, struct err *err);
 int parts_detach(struct group *group, struct err *err);
 void parts_set_mode(struct group *group);
@@ -227,6 +231,7 @@ int steering_view(struct steering *steering, const char *group, struct steer_vie
 		  struct err *err);
 int steering_explain(struct group *group, const struct steer_flow_request *flow,
 		     struct steer_explanation *ret, struct err *err);
+void steering_index_adopt(struct group *group);
 int steering_index(struct group *group, uint32_t index, uint16_t slot, struct err *err);
 
 /* ---- steering_trace.c ---- */

@@ -397,6 +397,11 @@ static const struct steer_specialisation {
 	{ "steer-random", { .policy = STEER_RANDOM, .reads_group = 1 } },
 	{ "steer-source-hash", { .policy = STEER_SOURCE_HASH, .reads_group = 1 } },
 	{ "steer-cpu-local", { .policy = STEER_CPU_LOCAL, .reads_group = 1 } },
+	{ "steer-least-loaded", { .policy = STEER_LEAST_LOADED, .reads_group = 1 } },
+	{ "steer-wireguard", { .policy = STEER_WIREGUARD, .reads_group = 1 } },
+	{ "steer-quic", { .policy = STEER_QUIC, .reads_group = 1, .length = 2, .mask = 0xff } },
+	{ "steer-bytes", { .policy = STEER_BYTES, .reads_group = 1, .length = 4, .mask = ~0u } },
+	{ "steer-generation", { .policy = STEER_GENERATION, .reads_group = 1 } },
 };
 
 /* Maps that a program does not need are not made: that it loads says that it refers to none. */

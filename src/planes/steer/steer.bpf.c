@@ -4,8 +4,14 @@
  * the order of the includes; choose() names the policies. */
 #include "steer_maps.bpf.h"
 /* Order: each part uses the ones above it. */
+#include "steer_packet.bpf.h"
 #include "steer_group.bpf.h"
 #include "steer_plan.bpf.h"
+#include "steer_load.bpf.h"
+#include "steer_wg.bpf.h"
+#include "steer_quic.bpf.h"
+#include "steer_flow.bpf.h"
+#include "steer_trace.bpf.h"
 
 #define ENOENT 2
 
@@ -33,6 +39,30 @@ static __always_inline __u32 choose_by_hash(struct sk_reuseport_md *ctx,
 	return plan_slot(table, ctx->hash);
 }
 
+/* The policies that read the payload or know flows: a new connection of TCP has neither. */
+static __always_inline void choose_udp(struct sk_reuseport_md *ctx,
+				       const volatile struct steer_table *table,
+				       struct steer_decision *is)
+{
+	is->reason = STEER_COUNT_NOT_MINE;
+	if (!steer_const.udp)
+		return;
+	switch (steer_const.policy) {
+	case STEER_WIREGUARD:
+		is->policy = wg_choose(ctx, table, is);
+		break;
+	case STEER_QUIC:
+		is->policy = quic_choose(ctx, table, is);
+		break;
+	case STEER_BYTES:
+		is->policy = bytes_choose(ctx, table, is);
+		break;
+	case STEER_GENERATION:
+		is->policy = flow_choose(ctx, table, is);
+		break;
+	}
+}
+
 /* Whom the policy chooses, and why. */
 static __always_inline void choose(struct sk_reuseport_md *ctx, struct steer_decision *is)
 {
@@ -55,9 +85,16 @@ static __always_inline void choose(struct sk_reuseport_md *ctx, struct steer_dec
 	case STEER_CPU_LOCAL:
 		is->policy = plan_by_cpu(table);
 		break;
+	case STEER_LEAST_LOADED:
+		is->policy = load_choose(ctx, table, is);
+		break;
+	default:
+		choose_udp(ctx, table, is);
+		break;
 	}
 	if (is->policy >= STEER_MAX_SLOTS) {
-		if (is->reason == STEER_COUNT_SELECTED)
+		if (is->reason == STEER_COUNT_SELECTED || is->reason == STEER_COUNT_HANDSHAKE ||
+		    flow_is_unknown(is))
 			is->reason = STEER_COUNT_NO_SLOT;
 		is->policy = STEER_NOBODY;
 	}
@@ -106,6 +143,8 @@ static __always_inline void compare(struct sk_reuseport_md *ctx, struct steer_de
 	row = counts_of(is->policy);
 	if (row)
 		row->shadow_packets++;
+	if (flow_is_unknown(is))
+		flow_note(ctx, is->kernel);
 	leave(ctx, is);
 }
 
@@ -125,6 +164,8 @@ static __always_inline bool enforce(struct sk_reuseport_md *ctx, struct steer_de
 		is->reason = outcome;
 		return false;
 	}
+	if (flow_is_unknown(is))
+		flow_note(ctx, is->policy);
 	count(STEER_COUNT_SELECTED);
 	row = counts_of(is->policy);
 	if (row) {
@@ -134,47 +175,80 @@ static __always_inline bool enforce(struct sk_reuseport_md *ctx, struct steer_de
 	return true;
 }
 
+/* A flow outside the canary: a generation's is noted, so that it stays when the share grows. */
+static __always_inline void leave_out(struct sk_reuseport_md *ctx, struct steer_decision *is)
+{
+	is->reason = STEER_COUNT_CANARY_OUT;
+	if (steer_const.policy != STEER_GENERATION || !steer_const.udp)
+		return;
+	flow_choose(ctx, table_in_force(), is);
+	if (flow_is_unknown(is))
+		flow_note(ctx, kernel_choice(ctx, is));
+	is->reason = STEER_COUNT_CANARY_OUT;
+}
+
 /* A connection whose listener closed: anybody who may get new ones, by chance, or one neighbour
- * would get them all. */
-static __always_inline void migrate(struct sk_reuseport_md *ctx)
+ * would get them all.  Returns the slot. */
+static __always_inline __u32 migrate(struct sk_reuseport_md *ctx, struct steer_decision *is)
 {
 	struct steer_member_count *row;
-	__u32 slot = plan_slot(table_in_force(), bpf_get_prandom_u32());
-	__u32 outcome = slot < STEER_MAX_SLOTS ? give(ctx, slot) : STEER_COUNT_NO_SLOT;
+	__u32 outcome = STEER_COUNT_NO_SLOT;
 
-	if (outcome != STEER_COUNT_SELECTED) {
-		count(outcome);
-		return;
-	}
-	count(STEER_COUNT_MIGRATED);
-	row = counts_of(slot);
+	is->policy = plan_slot(table_in_force(), bpf_get_prandom_u32());
+	if (is->policy < STEER_MAX_SLOTS)
+		outcome = give(ctx, is->policy);
+	is->reason = outcome == STEER_COUNT_SELECTED ? STEER_COUNT_MIGRATED : outcome;
+	count(is->reason);
+	if (outcome != STEER_COUNT_SELECTED)
+		return STEER_NOBODY;
+	row = counts_of(is->policy);
 	if (row)
 		row->migrated++;
+	return is->policy;
+}
+
+/* Returns the slot that gets the packet; STEER_NOBODY: nobody knows. */
+static __always_inline __u32 steer_packet(struct sk_reuseport_md *ctx, struct steer_decision *is,
+					  __u32 mode)
+{
+	if (mode == STEER_SHADOW) {
+		compare(ctx, is);
+		return is->kernel;
+	}
+	if (mode == STEER_CANARY && plan_mix(ctx->hash) >= steer_control.canary)
+		leave_out(ctx, is);
+	else if (mode >= STEER_CANARY && enforce(ctx, is))
+		return is->policy;
+	count(is->reason);
+	leave(ctx, is);
+	return is->kernel;
 }
 
 static __always_inline int steer(struct sk_reuseport_md *ctx)
 {
-	struct steer_decision is = { .kernel = STEER_NOBODY, .policy = STEER_NOBODY };
+	struct steer_decision is = {
+		.kernel = STEER_NOBODY,
+		.policy = STEER_NOBODY,
+		.reason = STEER_COUNT_KERNEL,
+	};
 	__u32 mode = steer_control.mode;
+	bool migrated = false;
+	__u32 chosen = STEER_NOBODY;
 
 	if (mode == STEER_FALLBACK || mode > STEER_ENFORCE)
 		return SK_PASS;
-	is.reason = STEER_COUNT_KERNEL;
 	if (steer_const.migrates && ctx->migrating_sk) {
+		migrated = true;
 		if (mode >= STEER_CANARY)
-			migrate(ctx);
-		return SK_PASS;
+			chosen = migrate(ctx, &is);
+	} else {
+		chosen = steer_packet(ctx, &is, mode);
 	}
-	if (mode == STEER_SHADOW) {
-		compare(ctx, &is);
-		return SK_PASS;
+	if (steer_const.traced) {
+		if (!migrated)
+			kernel_choice(ctx, &is);
+		trace(ctx, &is, mode, chosen, migrated);
 	}
-	if (mode == STEER_CANARY && plan_mix(ctx->hash) >= steer_control.canary)
-		is.reason = STEER_COUNT_CANARY_OUT;
-	else if (mode >= STEER_CANARY && enforce(ctx, &is))
-		return SK_PASS;
-	count(is.reason);
-	leave(ctx, &is);
 	return SK_PASS;
 }
 

@@ -82,31 +82,39 @@ static __always_inline __u64 group_cookie(const struct sock *sock)
 	return sock->__sk_common.skc_cookie.counter;
 }
 
-/* A slot by its socket's cookie, when the order is not what the table says: a member has just come
- * or gone. */
-__noinline __u32 group_search(__u64 cookie, __u32 active)
+/* A socket's row in the table, by its cookie, when the order is not what the table says: a member
+ * has just come or gone.  STEER_MAX_SLOTS: not one of ours. */
+__noinline __u32 group_search(__u64 cookie)
 {
-	const volatile struct steer_table *table = &steer_tables.half[active & 1];
+	const volatile struct steer_table *table = table_in_force();
 	__u32 i;
 
 	for (i = 0; i < STEER_MAX_SLOTS; i++)
 		if (table->members[i].cookie == cookie)
-			return table->members[i].slot;
-	return STEER_NOBODY;
+			break;
+	return cookie ? i : STEER_MAX_SLOTS;
 }
 
-/* The slot of member number i, whose cookie this is; STEER_NOBODY: not one of ours. */
+/* The row of the kernel's member number i, whose cookie this is; NULL: not one of ours. */
+static __always_inline const volatile struct steer_member *
+group_row(const volatile struct steer_table *table, __u32 i, __u64 cookie)
+{
+	const volatile struct steer_member *row = &table->members[i & (STEER_MAX_SLOTS - 1)];
+
+	if (row->cookie != cookie || !cookie) {
+		i = group_search(cookie);
+		if (i >= STEER_MAX_SLOTS)
+			return NULL;
+		row = &table->members[i];
+	}
+	return row;
+}
+
 static __always_inline __u32 group_slot(__u32 i, __u64 cookie)
 {
-	__u32 active = steer_control.active & 1;
-	const volatile struct steer_member *member;
+	const volatile struct steer_member *row = group_row(table_in_force(), i, cookie);
 
-	if (!cookie)
-		return STEER_NOBODY;
-	member = &steer_tables.half[active].members[i & (STEER_MAX_SLOTS - 1)];
-	if (i < STEER_MAX_SLOTS && member->cookie == cookie)
-		return member->slot;
-	return group_search(cookie, active);
+	return row ? row->slot : STEER_NOBODY;
 }
 
 struct group_walk {
@@ -132,11 +140,11 @@ static long group_step(__u32 step, struct group_walk *walk)
 	if (sock->__sk_common.skc_state == GROUP_TCP_ESTABLISHED)
 		return 0;
 	if (walk->any || (__u32)sock->__sk_common.skc_incoming_cpu == walk->cpu) {
-		walk->slot = group_search(group_cookie(sock), steer_control.active);
+		walk->slot = group_slot(0, group_cookie(sock));
 		return 1;
 	}
 	if (!walk->found)
-		walk->slot = group_search(group_cookie(sock), steer_control.active);
+		walk->slot = group_slot(0, group_cookie(sock));
 	walk->found = true;
 	return 0;
 }

@@ -2,17 +2,10 @@
 #ifndef STEER_PLAN_BPF_H
 #define STEER_PLAN_BPF_H
 
-#include <stddef.h>
-
-#include <bpf/bpf_endian.h>
-#include <linux/if_ether.h>
-#include <linux/ip.h>
-#include <linux/ipv6.h>
-
 #include "abi/wg_demux_abi.h"
-#include "steer_maps.bpf.h"
+#include "steer_packet.bpf.h"
 
-/* The plan's slot for a hash; counted as nobody's if it is none. */
+/* STEER_NOBODY, too. */
 static __always_inline __u32 plan_slot(const volatile struct steer_table *table, __u32 hash)
 {
 	return table->plan[hash / ((1ull << 32) / STEER_PLAN_SIZE)];
@@ -26,19 +19,6 @@ static __always_inline __u32 plan_mix(__u32 hash)
 	hash ^= hash >> 13;
 	hash *= 0xc2b2ae35;
 	return hash ^ hash >> 16;
-}
-
-/* The source as IPv6 has it; IPv4 as ::ffff:a.b.c.d.  False: it cannot be read. */
-static __always_inline bool plan_source(const struct sk_reuseport_md *ctx, __be32 addr[4])
-{
-	if (ctx->eth_protocol == bpf_htons(ETH_P_IP)) {
-		addr[0] = addr[1] = 0;
-		addr[2] = bpf_htonl(0xffff);
-		return bpf_skb_load_bytes_relative(ctx, offsetof(struct iphdr, saddr), &addr[3], 4,
-						   BPF_HDR_START_NET) == 0;
-	}
-	return bpf_skb_load_bytes_relative(ctx, offsetof(struct ipv6hdr, saddr), addr, 16,
-					   BPF_HDR_START_NET) == 0;
 }
 
 /* The whole address, unlike wg_source_hash: two hosts of a /64 are two sources. */
@@ -58,7 +38,7 @@ static __always_inline __u32 plan_by_source(const struct sk_reuseport_md *ctx,
 {
 	__be32 addr[4];
 
-	if (!plan_source(ctx, addr)) {
+	if (!packet_source(ctx, addr)) {
 		is->reason = STEER_COUNT_SHORT;
 		return STEER_NOBODY;
 	}

@@ -48,14 +48,17 @@ int steer_member_counters(const struct steer *steer, uint16_t slot, struct steer
 
 uint64_t steer_index_count(const struct steer *steer)
 {
+	return steer->indices;
+}
+
+void steer_index_vshards(const struct steer *steer, uint32_t counts[STEER_VSHARDS])
+{
 	__u32 key, *last = NULL;
-	uint64_t count = 0;
 
 	if (steer->maps[STEER_MAP_INDEX] < 0)
-		return 0;
+		return;
 	while (bpf_map_get_next_key(steer->maps[STEER_MAP_INDEX], last, &key) == 0) {
+		counts[key >> 24]++;
 		last = &key;
-		count++;
 	}
-	return count;
 }
