@@ -202,6 +202,12 @@ static void write_without_daemon(struct buf *out, const struct steer_report *rep
 		   report->name);
 }
 
+static bool decides(const struct steer_read_group *group)
+{
+	return !group->fallback &&
+	       (strcmp(group->state, "canary") == 0 || strcmp(group->state, "enforced") == 0);
+}
+
 static void write_next(struct buf *out, const struct steer_report *report,
 		       const struct steer_odd *odds, size_t count)
 {
@@ -212,7 +218,11 @@ static void write_next(struct buf *out, const struct steer_report *report,
 		write_without_daemon(out, report);
 		return;
 	}
-	if (!report->group->fallback)
+	if (!decides(report->group))
+		buf_printf(out,
+			   "Plain Linux decides: unless a foreign program is attached, Loom is not "
+			   "what clients feel.\n");
+	else
 		buf_printf(out,
 			   "%c. Clients suffer and it is not known why: plain Linux, now:\n"
 			   "     loom steer fallback %s --reason incident\n",
@@ -238,7 +248,9 @@ void steer_report_write(struct buf *out, const struct steer_report *report)
 	buf_init(&raw);
 	raw.failed |= !odds;
 	buf_printf(&raw, "Incident report of the steering group %s\n", report->name);
-	buf_printf(&raw, "written %s on %s by loom " LOOM_VERSION ", loomd at %s\n",
+	buf_printf(&raw,
+		   "written %s (all times here are local) on %s by loom " LOOM_VERSION
+		   ", loomd at %s\n",
 		   steer_past_time(report->now, when), report->host, report->where);
 	if (report->group)
 		buf_printf(&raw, "%s %s%s%s\n", report->group->protocol, report->group->listen,
