@@ -22,7 +22,9 @@ static void control_readiness(void *ctx, struct control_readiness *ret)
 	struct daemon *daemon = ctx;
 
 	memset(ret, 0, sizeof(*ret));
-	ret->ready = daemon->serving;
+	ret->ready = daemon->lb ? daemon->serving : daemon->steering != NULL;
+	if (ret->ready)
+		return;
 	if (!daemon->lb)
 		snprintf(ret->reason, sizeof(ret->reason),
 			 "ebpf is not enabled in the configuration");
