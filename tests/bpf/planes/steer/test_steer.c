@@ -29,7 +29,7 @@ int main(void)
 		return EXIT_SKIPPED;
 	}
 	group_enter_namespace();
-	failed = tests_of_rows();
+	failed = tests_of_rows() + tests_of_sets() + tests_of_sockets();
 	while (group_count)
 		group_close(groups[--group_count]);
 	return failed != 0;
