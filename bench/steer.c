@@ -1,6 +1,6 @@
 /* bench-steer - nanoseconds that each policy of the steering program adds to a UDP packet.
  *
- * bench-steer ROUNDS CPU [4|6]: a sender on CPU sends to four sockets on the loopback interface
+ * bench-steer ROUNDS CPU [4|6 [ROW]...]: a sender on CPU sends to four sockets on the loopback interface
  * that nobody reads: their queues are full, so that a packet ends right after its socket was
  * chosen. Each row's packets are timed right beside as many with nothing attached, in one order and
  * in the other the next round.  One line of JSON a row. */
@@ -81,6 +81,7 @@ static struct mmsghdr headers[MESSAGES];
 static struct iovec parts[MESSAGES];
 static struct lane lanes[ROWS];
 static double alone[MAX_ROUNDS * ROWS];
+static size_t alone_count;
 
 __attribute__((format(printf, 1, 2))) static _Noreturn void die(const char *format, ...)
 {
@@ -303,6 +304,8 @@ static void run_round(int round)
 	for (size_t i = 0; i < ROWS; i++) {
 		double with, without;
 
+		if (!lanes[i].bpf)
+			continue;
 		write_messages(rows[i].overrides);
 		if (round % 2) {
 			with = time_with(lanes[i].program);
@@ -312,7 +315,7 @@ static void run_round(int round)
 			with = time_with(lanes[i].program);
 		}
 		lanes[i].added[round] = with - without;
-		alone[(size_t)round * ROWS + i] = without;
+		alone[alone_count++] = without;
 	}
 }
 
@@ -340,9 +343,19 @@ static void print_values(const char *name, const double *values, size_t count)
 	printf("]}\n");
 }
 
+/* No names: all rows. */
+static bool is_wanted(const char *name, int count, char **names)
+{
+	for (int i = 0; i < count; i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return count <= 0;
+}
+
 int main(int argc, char **argv)
 {
 	int rounds = argc > 2 ? atoi(argv[1]) : 0;
+	int socks = -1;
 	cpu_set_t cpu;
 
 	if (rounds < 1 || rounds > MAX_ROUNDS)
@@ -354,14 +367,19 @@ int main(int argc, char **argv)
 	enter_namespace();
 	open_sockets(argc > 3 && strcmp(argv[3], "6") == 0 ? AF_INET6 : AF_INET);
 	for (size_t i = 0; i < ROWS; i++) {
-		load(&lanes[i], &rows[i], i ? bpf_map__fd(lanes[0].bpf->maps.socks) : -1);
-		if (!i)
-			put_sockets(lanes[0].bpf);
+		if (!is_wanted(rows[i].name, argc - 4, argv + 4))
+			continue;
+		load(&lanes[i], &rows[i], socks);
+		if (socks < 0)
+			put_sockets(lanes[i].bpf);
+		socks = bpf_map__fd(lanes[i].bpf->maps.socks);
 	}
 	for (int round = 0; round < rounds; round++)
 		run_round(round);
-	print_values("nothing attached", alone, (size_t)rounds * ROWS);
+	print_values("nothing attached", alone, alone_count);
 	for (size_t i = 0; i < ROWS; i++) {
+		if (!lanes[i].bpf)
+			continue;
 		check(&lanes[i], &rows[i], rounds);
 		print_values(rows[i].name, lanes[i].added, (size_t)rounds);
 		steer_bpf__destroy(lanes[i].bpf);
