@@ -112,8 +112,8 @@ struct config_steer_probe {
 struct config_steer_guard {
 	bool enabled;		 /* default true */
 	uint64_t window_ns;	 /* default 10 s */
-	uint64_t cooldown_ns;	 /* after an action; default 60 s */
-	uint32_t min_selections; /* a window with fewer is not judged; default 50 */
+	uint64_t cooldown_ns;	 /* after an action; default 5 min */
+	uint32_t min_selections; /* a window with fewer is not judged; default 200 */
 	struct config_steer_rule rules[CONFIG_STEER_RULES];
 	struct config_steer_probe probe;
 	char *metric_path; /* guard.metric: a file with one number, read each window; NULL */

@@ -11,7 +11,7 @@ const char *const config_steer_rule_names[CONFIG_STEER_RULES] = {
 	"latency",   "probe_failures", "metric", "foreign",  "membership",
 };
 
-/* What is even, none or as before; and a limit that goes with the default threshold. */
+/* What is even, none or as before; and which clear goes with the default threshold. */
 static const struct rule_scale {
 	double ideal;
 	double threshold;
@@ -19,12 +19,12 @@ static const struct rule_scale {
 } scales[CONFIG_STEER_RULES] = {
 	[CONFIG_STEER_RULE_IMBALANCE] = { 1, 1.8, 1.5 },
 	[CONFIG_STEER_RULE_JAIN] = { 1, 0.6, 0.7 },
-	[CONFIG_STEER_RULE_DROPS] = { 0, 10000, 1000 },
+	[CONFIG_STEER_RULE_DROPS] = { 0, 1000, 100 },
 	[CONFIG_STEER_RULE_OVERFLOW] = { 0, 500, 100 },
 	[CONFIG_STEER_RULE_QUEUE_AGE] = { 0, 5, 1 },
 	[CONFIG_STEER_RULE_FALLBACKS] = { 0, 100, 50 },
 	[CONFIG_STEER_RULE_LATENCY] = { 1, 2, 1.5 },
-	[CONFIG_STEER_RULE_PROBE_FAILURES] = { 0, 200, 50 },
+	[CONFIG_STEER_RULE_PROBE_FAILURES] = { 0, 300, 50 },
 };
 
 static double decimal(struct item *item, const char *name)
@@ -32,14 +32,17 @@ static double decimal(struct item *item, const char *name)
 	return (double)item_value(item, name).number / (double)KEY_DECIMAL_ONE;
 }
 
+/* As exact as what one would write. */
 static double default_clear(enum config_steer_rule_name name, double threshold)
 {
 	const struct rule_scale *scale = &scales[name];
+	double part, clear;
 
 	if (name == CONFIG_STEER_RULE_METRIC)
 		return threshold;
-	return scale->ideal + (threshold - scale->ideal) * (scale->clear - scale->ideal) /
-				      (scale->threshold - scale->ideal);
+	part = (scale->clear - scale->ideal) / (scale->threshold - scale->ideal);
+	clear = scale->ideal + (threshold - scale->ideal) * part;
+	return (double)(uint64_t)(clear * (double)KEY_DECIMAL_ONE + 0.5) / (double)KEY_DECIMAL_ONE;
 }
 
 static void build_limits(struct build *build, struct item *item, enum config_steer_rule_name name,

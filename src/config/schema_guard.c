@@ -114,13 +114,13 @@ static const struct key probe_keys[] = {
 
 RULE_KEYS(imbalance_keys, "true", NULL, 1, 256, "1 is even", "1.8", "1.5", "2", "revert");
 RULE_KEYS(jain_keys, "true", NULL, 0, 1, "1 is even", "0.6", "0.7", "2", "revert");
-RULE_KEYS(drops_keys, "true", NULL, 0, 1000000000000, "a window", "10000", "1000", "2", "revert");
+RULE_KEYS(drops_keys, "true", NULL, 0, 1000000000000, "a window", "1000", "100", "2", "revert");
 RULE_KEYS(overflow_keys, "true", NULL, 0, 1000, "permille", "500", "100", "2", "revert");
 RULE_KEYS(queue_age_keys, "true", NULL, 0.001, 86400, "seconds", "5", "1", "1", "warn");
 RULE_KEYS(fallbacks_keys, "true", NULL, 0, 1000, "permille", "100", "50", "2", "revert");
 RULE_KEYS(latency_keys, NULL, "true with a probe", 1, 1000000, "times the baseline", "2", "1.5",
 	  "3", "revert");
-RULE_KEYS(probe_failures_keys, NULL, "true with a probe", 0, 1000, "permille", "200", "50", "2",
+RULE_KEYS(probe_failures_keys, NULL, "true with a probe", 0, 1000, "permille", "300", "50", "2",
 	  "revert");
 
 static const struct key metric_keys[] = {
@@ -192,12 +192,12 @@ const struct key schema_guard_keys[] = {
 	{ .name = "cooldown",
 	  .type = KEY_DURATION,
 	  .max = DAY,
-	  .fallback = "60s",
+	  .fallback = "5m",
 	  .help = "After the guard has acted it does not act again for so long." },
 	{ .name = "min_selections",
 	  .type = KEY_NUMBER,
 	  .max = UINT32_MAX,
-	  .fallback = "50",
+	  .fallback = "200",
 	  .help = "A window with fewer is not judged by rules that count selections." },
 	{ .name = "metric",
 	  .type = KEY_PATH,

@@ -23,41 +23,56 @@ static const struct args_option fallback_options[] = {
 	{ 0 },
 };
 
-static int print(const struct session *session, const char *dir, const char *group,
-		 enum steer_mode before, struct err *err)
+static int print_json(const struct session *session, const char *dir, const char *group,
+		      const struct steer_pinned *parts, struct err *err)
 {
+	json_t *list = json_array();
 	json_t *json;
 	int r;
 
-	if (!session->options.json) {
-		printf("%s: mode %s, was %s (one write to %s/%s/control): plain Linux decides\n"
-		       "loomd was not told: if it runs, 'loom steer fallback %s' makes it stay "
-		       "so\n",
-		       group, steer_pins_mode(STEER_FALLBACK), steer_pins_mode(before), dir, group,
-		       group);
-		return 0;
-	}
-	json = json_pack("{s:s, s:s, s:s, s:s+++}", "group", group, "mode",
-			 steer_pins_mode(STEER_FALLBACK), "before", steer_pins_mode(before), "pin",
-			 dir, "/", group, "/control");
+	for (size_t i = 0; i < STEER_PINS_PARTS; i++)
+		if (parts[i].there)
+			json_array_append_new(
+				list, json_pack("{s:s, s:s, s:s}", "part", parts[i].part, "mode",
+						steer_pins_mode(STEER_FALLBACK), "before",
+						steer_pins_mode(parts[i].before)));
+	json = json_pack("{s:s, s:s, s:o}", "group", group, "pins", dir, "parts", list);
 	r = json ? session_print_json(session, json, stdout, err)
 		 : err_set(err, -ENOMEM, "cannot print: out of memory");
 	json_decref(json);
 	return r;
 }
 
+static int print(const struct session *session, const char *dir, const char *group,
+		 const struct steer_pinned *parts, struct err *err)
+{
+	if (session->options.json)
+		return print_json(session, dir, group, parts, err);
+	for (size_t i = 0; i < STEER_PINS_PARTS; i++)
+		if (parts[i].there)
+			printf("%s%s%s: mode %s, was %s (one write to %s/%s%s%s/control)\n", group,
+			       parts[i].part[0] ? " IPv" : "", parts[i].part,
+			       steer_pins_mode(STEER_FALLBACK), steer_pins_mode(parts[i].before),
+			       dir, group, parts[i].part[0] ? "/" : "", parts[i].part);
+	printf("plain Linux decides; loomd was not told: if it runs, 'loom steer fallback %s' "
+	       "makes "
+	       "it stay so\n",
+	       group);
+	return 0;
+}
+
 static int direct(const struct session *session, const struct fallback_options *options,
 		  const char *group)
 {
+	struct steer_pinned parts[STEER_PINS_PARTS];
 	char dir[STEER_PINS_DIR_LEN];
-	enum steer_mode before = STEER_FALLBACK;
 	struct err err = { 0 };
 	int r;
 
 	steer_pins_dir(options->pin_path, session->options.instance, dir);
-	r = steer_pins_fallback(dir, group, &before, &err);
+	r = steer_pins_fallback(dir, group, parts, &err);
 	if (r == 0)
-		r = print(session, dir, group, before, &err);
+		r = print(session, dir, group, parts, &err);
 	return r < 0 ? session_fail(session, &err) : SESSION_OK;
 }
 

@@ -11,12 +11,16 @@
 #include "steer_archive.h"
 #include "steer_ask.h"
 #include "steer_host.h"
+#include "steer_past.h"
 #include "steer_pins.h"
 #include "steer_report.h"
+
+#define AUDIT_MAX 500 /* lines of the audit file that are taken over */
 
 struct incident_options {
 	const char *output;
 	const char *pin_path;
+	const char *state_dir;
 };
 
 static const struct args_option incident_options[] = {
@@ -25,6 +29,8 @@ static const struct args_option incident_options[] = {
 	  "                             loom-incident-GROUP-TIME.tar.gz)" },
 	{ "pin-path", 0, ARGS_TEXT, offsetof(struct incident_options, pin_path), "DIR",
 	  "ebpf.pin_path of that loomd (default: /sys/fs/bpf/loom)" },
+	{ "state-dir", 0, ARGS_TEXT, offsetof(struct incident_options, state_dir), "DIR",
+	  "its state_dir, where the audit log is (default: /var/lib/loom)" },
 	{ 0 },
 };
 
@@ -45,7 +51,7 @@ struct incident {
 	struct incident_answer answers[ANSWERS];
 	struct steer_read read; /* of ANSWER_GROUP */
 	char dir[STEER_PINS_DIR_LEN];
-	struct steer_pinned pinned;
+	struct steer_pinned pinned[STEER_PINS_PARTS];
 	struct err pinned_err;
 	json_t *programs; /* owned */
 	struct err programs_err;
@@ -84,6 +90,27 @@ static void read_group(struct incident *incident)
 		steer_read(&reply, answer->json, &incident->read);
 }
 
+/* The audit log outlives loomd. */
+static void read_audit_file(struct incident *incident, const char *state_dir)
+{
+	struct incident_answer *answer = &incident->answers[ANSWER_AUDIT];
+	const char *instance = incident->session->options.instance;
+	struct err err = { 0 };
+	char path[512];
+
+	if (answer->json)
+		return;
+	snprintf(path, sizeof(path), "%s/%s.audit.jsonl", state_dir ? state_dir : "/var/lib/loom",
+		 instance ? instance : "default");
+	answer->json = steer_past_read_file(path, incident->name, AUDIT_MAX, &err);
+	if (!answer->json) {
+		char why[sizeof(err.text)];
+
+		snprintf(why, sizeof(why), "%.250s", answer->err.text);
+		err_set(&answer->err, err.code, "%.250s; %s", err.text, why);
+	}
+}
+
 /* loomd's own word, and what stands below it in the kernel; programs that it names, too. */
 static void read_pins(struct incident *incident, const char *pin_path)
 {
@@ -91,7 +118,7 @@ static void read_pins(struct incident *incident, const char *pin_path)
 	struct err *err = &incident->programs_err;
 
 	steer_pins_dir(pin_path, incident->session->options.instance, incident->dir);
-	steer_pins_read(incident->dir, incident->name, &incident->pinned, &incident->pinned_err);
+	steer_pins_read(incident->dir, incident->name, incident->pinned, &incident->pinned_err);
 	incident->programs = steer_pins_dump(incident->dir, incident->name, err);
 	if (!incident->programs)
 		incident->programs = json_pack("{s:s}", "error", err->text);
@@ -107,6 +134,11 @@ static const struct steer_read_group *group_of(const struct incident *incident)
 		       : NULL;
 }
 
+static const char *answer_origin(const struct incident_answer *answer)
+{
+	return answer->err.code ? "from loomd's file" : "loomd's answer";
+}
+
 static void add_report(struct incident *incident, struct steer_archive *archive)
 {
 	char host[256] = "?";
@@ -114,7 +146,7 @@ static void add_report(struct incident *incident, struct steer_archive *archive)
 		.name = incident->name,
 		.where = client_where(incident->session->client),
 		.group = group_of(incident),
-		.pinned = incident->pinned_err.code ? NULL : &incident->pinned,
+		.pinned = incident->pinned_err.code ? NULL : incident->pinned,
 		.audit = incident->answers[ANSWER_AUDIT].json,
 		.history = incident->answers[ANSWER_HISTORY].json,
 		.daemon_error = incident->answers[ANSWER_GROUP].err.text,
@@ -130,7 +162,7 @@ static void add_report(struct incident *incident, struct steer_archive *archive)
 	buf_printf(&text, "\n6. What is in this archive\n--------------------------\n");
 	for (size_t i = 0; i < ANSWERS; i++)
 		buf_printf(&text, "%-18s %s\n", incident->answers[i].file,
-			   incident->answers[i].json ? "loomd's answer"
+			   incident->answers[i].json ? answer_origin(&incident->answers[i])
 						     : incident->answers[i].err.text);
 	buf_printf(&text, "%-18s %s\n%-18s %s\n%-18s %s\n", "programs.json",
 		   incident->programs_err.code
@@ -249,6 +281,7 @@ static int incident(struct session *session, const void *ctx, char **operands, s
 	snprintf(path, sizeof(path), "%s.tar.gz", directory);
 	ask_all(&incident);
 	read_group(&incident);
+	read_audit_file(&incident, options->state_dir);
 	read_pins(&incident, options->pin_path);
 	/* Neither loomd nor the pins know the group: the name is wrong. */
 	if (incident.answers[ANSWER_GROUP].err.code == -EREMOTEIO && incident.pinned_err.code) {

@@ -121,11 +121,11 @@ static json_t *pinned_json(const struct steer_pinned *pinned)
 	for (int i = 0; i < STEER_COUNTERS_END; i++)
 		json_object_set_new(counters, steer_pins_counter((enum steer_counter)i, name),
 				    json_integer((json_int_t)pinned->counters[i]));
-	return json_pack("{s:s, s:s, s:f, s:I, s:I, s:o}", "name", pinned->name, "mode",
-			 steer_pins_mode(pinned->control.mode), "canary_permille",
-			 (double)pinned->control.canary * 1000 / 4294967296.0, "members",
-			 (json_int_t)pinned->members, "eligible", (json_int_t)pinned->eligible,
-			 "counters", counters);
+	return json_pack("{s:s, s:s, s:s, s:f, s:I, s:I, s:o}", "name", pinned->name, "part",
+			 pinned->part, "mode", steer_pins_mode(pinned->control.mode),
+			 "canary_permille", (double)pinned->control.canary * 1000 / 4294967296.0,
+			 "members", (json_int_t)pinned->members, "eligible",
+			 (json_int_t)pinned->eligible, "counters", counters);
 }
 
 static int add_pinned(void *ctx, const struct steer_pinned *pinned, const struct err *error)
@@ -141,6 +141,7 @@ static int add_pinned(void *ctx, const struct steer_pinned *pinned, const struct
 		return -ENOMEM;
 	table_row(list->table);
 	table_cell(list->table, TERM_PLAIN, "%s", pinned->name);
+	table_cell(list->table, TERM_PLAIN, "%s%s", pinned->part[0] ? "IPv" : "", pinned->part);
 	if (error->code < 0) {
 		table_cell(list->table, TERM_BAD, "%s", error->text);
 		return 0;
@@ -166,15 +167,16 @@ static int add_pinned(void *ctx, const struct steer_pinned *pinned, const struct
 static int list_direct(struct session *session, const char *pin_path, struct err *err)
 {
 	static const struct table_column columns[] = {
-		{ "GROUP" },	      { "MODE" },	    { "PERMILLE", true },
-		{ "ELIGIBLE", true }, { "SELECTED", true }, { "FALLBACKS", true },
+		{ "GROUP" },	       { "FAMILY" },	     { "MODE" },
+		{ "PERMILLE", true },  { "ELIGIBLE", true }, { "SELECTED", true },
+		{ "FALLBACKS", true },
 	};
 	struct direct_list list = { .groups = json_array() };
 	char dir[STEER_PINS_DIR_LEN];
 	json_t *whole;
 	int r;
 
-	list.table = session_table(session, columns, 6);
+	list.table = session_table(session, columns, 7);
 	steer_pins_dir(pin_path, session->options.instance, dir);
 	r = steer_pins_each(dir, add_pinned, &list, err);
 	whole = json_pack("{s:s, s:o}", "pins", dir, "groups", list.groups);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "human.h"
@@ -31,7 +32,7 @@ static int print_audit(struct session *session, const json_t *answer, struct err
 		{ "TIME" }, { "FROM" }, { "TO" }, { "BY" }, { "REASON" }, { "NUMBERS" },
 	};
 	struct reply reply = { "GET /steer/groups/NAME/audit", err };
-	const json_t *list = reply_array(&reply, answer, "audit");
+	const json_t *list = reply_array(&reply, answer, "transitions");
 	struct table *table;
 	const json_t *json;
 	size_t i;
@@ -65,53 +66,48 @@ static int audit(struct session *session, const void *options, char **operands, 
 
 /* ---- history ---- */
 
-static void add_series(struct table *table, const json_t *samples, const char *key)
+static void add_series(struct table *table, const char *member,
+		       const struct steer_past_series *series)
 {
-	struct steer_past_series series;
-	char mean[HUMAN_LEN];
-	char max[HUMAN_LEN];
+	const double numbers[] = { series->min, series->mean, series->max, series->last };
+	char text[HUMAN_LEN];
 
-	if (steer_past_series(samples, key, &series))
-		table_cell(table, TERM_PLAIN, "%s, max %s", human_si(series.mean, "", mean),
-			   human_si(series.max, "", max));
-	else
-		table_cell(table, TERM_FAINT, "-");
+	table_row(table);
+	table_cell(table, TERM_PLAIN, "%s", member);
+	table_cell(table, TERM_PLAIN, "%s", series->name);
+	table_cell(table, TERM_FAINT, "%zu", series->count);
+	for (size_t i = 0; i < 4; i++)
+		table_cell(table, TERM_PLAIN, "%s", human_si(numbers[i], "", text));
 }
 
 static int print_history(struct session *session, const json_t *answer, struct err *err)
 {
 	static const struct table_column columns[] = {
-		{ "SLOT", true }, { "ID", true }, { "PID", true }, { "SAMPLES", true },
-		{ "RATE" },	  { "QUEUE" },	  { "DROPS" },
+		{ "MEMBER" },	  { "NUMBER" },	   { "WINDOWS", true }, { "MIN", true },
+		{ "MEAN", true }, { "MAX", true }, { "LAST", true },
 	};
 	struct reply reply = { "GET /steer/groups/NAME/history", err };
-	const json_t *members = reply_array(&reply, answer, "members");
+	struct steer_past_series series[STEER_PAST_SERIES_MAX];
 	struct table *table;
-	const json_t *member;
-	size_t i;
+	json_t *members;
+	const char *name;
+	json_t *samples;
 
+	reply_array(&reply, answer, "windows");
 	if (reply_result(&reply) < 0)
 		return reply_result(&reply);
+	members = steer_past_by_member(answer);
 	table = session_table(session, columns, 7);
-	json_array_foreach(members, i, member)
+	json_object_foreach(members, name, samples)
 	{
-		const json_t *samples = reply_array(&reply, member, "samples");
+		size_t count = steer_past_series(samples, series, STEER_PAST_SERIES_MAX);
 
-		table_row(table);
-		table_cell(table, TERM_PLAIN, "%.0f", reply_number_or(&reply, member, "slot", -1));
-		table_cell(table, TERM_PLAIN, "%" PRIu64, reply_count(&reply, member, "id"));
-		table_cell(table, TERM_PLAIN, "%.0f", reply_number_or(&reply, member, "pid", 0));
-		table_cell(table, TERM_PLAIN, "%zu", json_array_size(samples));
-		add_series(table, samples, "rate");
-		add_series(table, samples, "queue");
-		add_series(table, samples, "drops");
+		for (size_t i = 0; i < count; i++)
+			add_series(table, name, &series[i]);
 	}
-	if (reply_result(&reply) < 0) {
-		table_free(table);
-		return reply_result(&reply);
-	}
-	if (!i)
+	if (!json_object_size(members))
 		fputs("no member has a history yet\n", stdout);
+	json_decref(members);
 	return session_print_table(table, stdout, err);
 }
 
@@ -122,29 +118,54 @@ static int history(struct session *session, const void *options, char **operands
 
 /* ---- capabilities ---- */
 
-static int print_capabilities(struct session *session, const json_t *answer, struct err *err)
+/* A row for every value, named by its way there: what is asked for differs from kernel to kernel.
+ */
+static void add_capability(struct table *table, const char *path, const json_t *value)
 {
-	static const struct table_column columns[] = { { "POLICY" }, { "ARMED" }, { "MISSING" } };
-	struct reply reply = { "GET /steer/capabilities", err };
-	const json_t *list = reply_array(&reply, answer, "policies");
-	struct table *table = session_table(session, columns, 3);
-	const json_t *policy;
+	bool missing = json_is_false(value);
+	const char *name;
+	const json_t *inner;
+	char *text;
+	char longer[256];
 	size_t i;
 
-	json_array_foreach(list, i, policy)
-	{
-		bool possible = reply_bool(&reply, policy, "possible");
-
-		table_row(table);
-		table_cell(table, TERM_PLAIN, "%s", reply_text(&reply, policy, "policy"));
-		table_cell(table, possible ? TERM_GOOD : TERM_BAD, "%s",
-			   possible ? "possible" : "impossible");
-		table_cell(table, TERM_PLAIN, "%s", reply_text_or(&reply, policy, "missing", ""));
+	if (json_is_object(value)) {
+		json_object_foreach((json_t *)value, name, inner)
+		{
+			snprintf(longer, sizeof(longer), "%s%s%s", path, *path ? "." : "", name);
+			add_capability(table, longer, inner);
+		}
+		return;
 	}
-	if (reply_result(&reply) < 0) {
-		table_free(table);
+	if (json_is_array(value)) {
+		json_array_foreach((json_t *)value, i, inner) add_capability(table, path, inner);
+		return;
+	}
+	text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+	table_row(table);
+	table_cell(table, TERM_PLAIN, "%s", path);
+	table_cell(table, missing ? TERM_BAD : TERM_PLAIN, "%s",
+		   json_is_string(value)	  ? json_string_value(value)
+		   : missing			  ? "no"
+		   : json_is_true(value)	  ? "yes"
+		   : !text || json_is_null(value) ? "-"
+						  : text);
+	free(text);
+}
+
+static int print_capabilities(struct session *session, const json_t *answer, struct err *err)
+{
+	static const struct table_column columns[] = { { "CAPABILITY" }, { "" } };
+	struct reply reply = { "GET /steer/capabilities", err };
+	const json_t *all = json_object_get(answer, "capabilities");
+	struct table *table;
+
+	if (!all) {
+		reply_object(&reply, answer, "capabilities");
 		return reply_result(&reply);
 	}
+	table = session_table(session, columns, 2);
+	add_capability(table, "", all);
 	return session_print_table(table, stdout, err);
 }
 
@@ -166,7 +187,7 @@ const struct verb cmd_steer_history = {
 	.name = "steer history",
 	.operands = "GROUP",
 	.summary = "The last 15 minutes of each member",
-	.help = "Mean and maximum of the samples; --json has them all.\n",
+	.help = "What the windows of the guard saw; --json has them all.\n",
 	.operands_min = 1,
 	.operands_max = 1,
 	.run = history,

@@ -307,12 +307,12 @@ static const struct {
 } dumps[] = {
 	{ "control", dump_control },
 	{ "tables", dump_tables },
-	{ "steer_members", dump_members },
-	{ "steer_counters", dump_counters },
+	{ "members", dump_members },
+	{ "counters", dump_counters },
 	{ "socks", dump_sockets },
 	{ "socks_held", dump_sockets },
 	{ "rx_index_to_slot", dump_indices },
-	{ "steer_flows", dump_flows },
+	{ "flows", dump_flows },
 };
 
 static json_t *map_json(int fd, const char *pin)
@@ -358,27 +358,38 @@ static json_t *pin_json(const char *path, const char *pin)
 	return json;
 }
 
-json_t *steer_pins_dump(const char *dir, const char *group, struct err *err)
+/* The pins of a directory, and of the directories in it: a group's parts.  NULL: it is none. */
+static json_t *dir_json(const char *path, int depth)
 {
-	char path[STEER_PINS_DIR_LEN + 512];
 	const struct dirent *entry;
-	json_t *json;
-	DIR *pins;
+	DIR *pins = opendir(path);
+	json_t *json = pins ? json_object() : NULL;
+	char inner[STEER_PINS_DIR_LEN + 512];
 
-	snprintf(path, sizeof(path), "%s/%s", dir, group);
-	errno = EINVAL; /* of a name that is no directory's */
-	pins = strchr(group, '/') || group[0] == '.' ? NULL : opendir(path);
-	if (!pins) {
-		err_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
-		return NULL;
-	}
-	json = json_object();
-	while ((entry = readdir(pins))) {
+	while (json && (entry = readdir(pins))) {
 		if (entry->d_name[0] == '.')
 			continue;
-		snprintf(path, sizeof(path), "%s/%s/%s", dir, group, entry->d_name);
-		json_object_set_new(json, entry->d_name, pin_json(path, entry->d_name));
+		snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name);
+		json_object_set_new(json, entry->d_name,
+				    entry->d_type == DT_DIR && depth
+					    ? dir_json(inner, depth - 1)
+					    : pin_json(inner, entry->d_name));
 	}
-	closedir(pins);
+	if (pins)
+		closedir(pins);
+	return json;
+}
+
+json_t *steer_pins_dump(const char *dir, const char *group, struct err *err)
+{
+	char path[STEER_PINS_DIR_LEN + 80];
+	json_t *json = NULL;
+
+	snprintf(path, sizeof(path), "%s/%.64s", dir, group);
+	errno = EINVAL; /* of a name that is no directory's */
+	if (!strchr(group, '/') && group[0] != '.')
+		json = dir_json(path, 1);
+	if (!json)
+		err_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
 	return json;
 }

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/buf.h"
+#include "base/err.h"
 
 /* A record of the audit log; texts are "" where it has none. */
 struct steer_past_record {
@@ -28,11 +28,21 @@ void steer_past_record(const json_t *json, struct steer_past_record *ret);
 /* "2026-11-21 03:04:05", the time here. */
 char *steer_past_time(double at, char text[32]);
 
-/* The list that an answer holds, {"audit": [...]}; borrowed, NULL if there is none. */
+/* The list that an answer holds, {"transitions": [...]}; borrowed, NULL if there is none. */
 const json_t *steer_past_list(const json_t *answer, const char *name);
 
-/* One of a member's numbers over its samples. */
+/* The lines of loomd's audit file that are about group, the last max of them, in the form of an
+ * answer: for when loomd cannot be asked.  Owned by the caller.  NULL with err: the file cannot be
+ * read. */
+json_t *steer_past_read_file(const char *path, const char *group, size_t max, struct err *err);
+
+/* The samples of a history by their members, {"slot 3": [...]}, owned by the caller; NULL: out of
+ * memory.  An answer without any gives an empty one. */
+json_t *steer_past_by_member(const json_t *answer);
+
+/* A number of a member's over its samples. */
 struct steer_past_series {
+	const char *name; /* borrowed */
 	size_t count;
 	double min;
 	double mean;
@@ -40,7 +50,8 @@ struct steer_past_series {
 	double last;
 };
 
-/* key: of samples, "rate".  False: no sample has it. */
-bool steer_past_series(const json_t *samples, const char *key, struct steer_past_series *ret);
+/* The numbers that samples have, at most max; identities are none.  Returns how many. */
+size_t steer_past_series(const json_t *samples, struct steer_past_series *ret, size_t max);
+#define STEER_PAST_SERIES_MAX 16
 
 #endif

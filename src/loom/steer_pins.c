@@ -14,7 +14,7 @@
 /* A bpffs takes no dot in a name: .data.control is pinned as control. */
 #define PIN_CONTROL  "control"
 #define PIN_TABLES   "tables"
-#define PIN_COUNTERS "steer_counters"
+#define PIN_COUNTERS "counters"
 
 void steer_pins_dir(const char *pin_path, const char *instance, char dir[STEER_PINS_DIR_LEN])
 {
@@ -59,15 +59,14 @@ static const char *next_step(int error)
 	}
 }
 
-static int open_pin(const char *dir, const char *group, const char *pin, struct err *err)
+static int open_pin(const char *dir, const struct steer_pinned *part, const char *pin,
+		    struct err *err)
 {
 	char path[STEER_PINS_DIR_LEN + 512];
 	int fd;
 
-	if (strchr(group, '/') || group[0] == '.')
-		return err_set(err, -EINVAL,
-			       "cannot open the pins of '%s': that is no group's name", group);
-	snprintf(path, sizeof(path), "%s/%s/%s", dir, group, pin);
+	snprintf(path, sizeof(path), "%s/%s/%s%s%s", dir, part->name, part->part,
+		 part->part[0] ? "/" : "", pin);
 	fd = bpf_obj_get(path);
 	if (fd < 0) {
 		int error = -errno;
@@ -76,6 +75,24 @@ static int open_pin(const char *dir, const char *group, const char *pin, struct 
 			       next_step(error));
 	}
 	return fd;
+}
+
+/* The parts that a group may have, none of them there yet; -EINVAL: no group is called so. */
+static int init_parts(const char *group, struct steer_pinned ret[STEER_PINS_PARTS], struct err *err)
+{
+	static const char *const parts[STEER_PINS_PARTS] = { "4", "6", "" };
+
+	memset(ret, 0, STEER_PINS_PARTS * sizeof(*ret));
+	if (strchr(group, '/') || group[0] == '.' || strlen(group) >= sizeof(ret->name))
+		return err_set(err, -EINVAL,
+			       "cannot open the pins of '%s': no group is called so; see 'loom "
+			       "steer list --direct'",
+			       group);
+	for (size_t i = 0; i < STEER_PINS_PARTS; i++) {
+		snprintf(ret[i].name, sizeof(ret[i].name), "%s", group);
+		snprintf(ret[i].part, sizeof(ret[i].part), "%s", parts[i]);
+	}
+	return 0;
 }
 
 static int check_layout(const struct steer_control *control, const char *group, struct err *err)
@@ -115,22 +132,50 @@ static int map_control(int fd, const char *group, struct steer_control **ret, st
 	return check_layout(at, group, err);
 }
 
-int steer_pins_fallback(const char *dir, const char *group, enum steer_mode *ret_before,
-			struct err *err)
-{
-	struct steer_control *control = NULL;
-	int fd = open_pin(dir, group, PIN_CONTROL, err);
-	int r;
+typedef void part_fn(const char *dir, struct steer_pinned *part, struct steer_control *control);
 
-	if (fd < 0)
-		return fd;
-	r = map_control(fd, group, &control, err);
-	if (r == 0)
-		*ret_before = __atomic_exchange_n(&control->mode, STEER_FALLBACK, __ATOMIC_SEQ_CST);
-	if (control)
-		munmap(control, sizeof(*control));
-	close(fd);
-	return r;
+/* Runs fn on the control map of each part that is there. */
+static int each_part(const char *dir, const char *group, struct steer_pinned ret[STEER_PINS_PARTS],
+		     part_fn *fn, struct err *err)
+{
+	int result = init_parts(group, ret, err);
+	bool any = false;
+
+	if (result < 0)
+		return result;
+	for (size_t i = 0; i < STEER_PINS_PARTS; i++) {
+		struct steer_control *control = NULL;
+		struct err error = { 0 };
+		int fd = open_pin(dir, &ret[i], PIN_CONTROL, &error);
+		int r = fd;
+
+		if (fd >= 0)
+			r = map_control(fd, group, &control, &error);
+		if (r == 0) {
+			ret[i].there = true;
+			ret[i].control = *control;
+			fn(dir, &ret[i], control);
+		}
+		if (control)
+			munmap(control, sizeof(*control));
+		if (fd >= 0)
+			close(fd);
+		any |= r == 0;
+		if (r < 0 && (r != -ENOENT || (!any && i + 1 == STEER_PINS_PARTS)) && !result)
+			result = err_set(err, r, "%s", error.text);
+	}
+	return result;
+}
+
+static void fall_back(const char *dir, struct steer_pinned *part, struct steer_control *control)
+{
+	part->before = __atomic_exchange_n(&control->mode, STEER_FALLBACK, __ATOMIC_SEQ_CST);
+}
+
+int steer_pins_fallback(const char *dir, const char *group,
+			struct steer_pinned ret[STEER_PINS_PARTS], struct err *err)
+{
+	return each_part(dir, group, ret, fall_back, err);
 }
 
 /* ---- reading ---- */
@@ -145,10 +190,10 @@ static void count_members(const struct steer_tables *tables, struct steer_pinned
 	ret->has_table = true;
 }
 
-static void read_table(const char *dir, const char *group, struct steer_pinned *ret)
+static void read_table(const char *dir, struct steer_pinned *ret)
 {
 	struct steer_tables *tables = malloc(sizeof(*tables));
-	int fd = open_pin(dir, group, PIN_TABLES, NULL);
+	int fd = open_pin(dir, ret, PIN_TABLES, NULL);
 	__u32 zero = 0;
 	struct bpf_map_info info = { 0 };
 	__u32 len = sizeof(info);
@@ -161,11 +206,11 @@ static void read_table(const char *dir, const char *group, struct steer_pinned *
 	free(tables);
 }
 
-static void read_counters(const char *dir, const char *group, struct steer_pinned *ret)
+static void read_counters(const char *dir, struct steer_pinned *ret)
 {
 	int cpus = libbpf_num_possible_cpus();
 	__u64 *values = cpus > 0 ? calloc((size_t)cpus, sizeof(*values)) : NULL;
-	int fd = open_pin(dir, group, PIN_COUNTERS, NULL);
+	int fd = open_pin(dir, ret, PIN_COUNTERS, NULL);
 	struct bpf_map_info info = { 0 };
 	__u32 len = sizeof(info);
 
@@ -182,33 +227,35 @@ static void read_counters(const char *dir, const char *group, struct steer_pinne
 	free(values);
 }
 
-int steer_pins_read(const char *dir, const char *group, struct steer_pinned *ret, struct err *err)
+static void read_part(const char *dir, struct steer_pinned *part, struct steer_control *control)
 {
-	struct steer_control *control = NULL;
-	int fd;
-	int r;
+	read_table(dir, part);
+	read_counters(dir, part);
+}
 
-	memset(ret, 0, sizeof(*ret));
-	snprintf(ret->name, sizeof(ret->name), "%s", group);
-	fd = open_pin(dir, group, PIN_CONTROL, err);
-	if (fd < 0)
-		return fd;
-	r = map_control(fd, group, &control, err);
-	if (control) {
-		ret->control = *control;
-		munmap(control, sizeof(*control));
-	}
-	close(fd);
-	if (r < 0)
-		return r;
-	read_table(dir, group, ret);
-	read_counters(dir, group, ret);
-	return 0;
+int steer_pins_read(const char *dir, const char *group, struct steer_pinned ret[STEER_PINS_PARTS],
+		    struct err *err)
+{
+	return each_part(dir, group, ret, read_part, err);
 }
 
 static int is_group(const struct dirent *entry)
 {
 	return entry->d_name[0] != '.' && (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN);
+}
+
+static int tell_group(const char *dir, const char *group, steer_pins_fn *fn, void *ctx)
+{
+	struct steer_pinned parts[STEER_PINS_PARTS];
+	struct err error = { 0 };
+	int r = steer_pins_read(dir, group, parts, &error);
+
+	if (r < 0)
+		return fn(ctx, &parts[STEER_PINS_PARTS - 1], &error);
+	for (size_t i = 0; r >= 0 && i < STEER_PINS_PARTS; i++)
+		if (parts[i].there)
+			r = fn(ctx, &parts[i], &error);
+	return r;
 }
 
 int steer_pins_each(const char *dir, steer_pins_fn *fn, void *ctx, struct err *err)
@@ -224,13 +271,8 @@ int steer_pins_each(const char *dir, steer_pins_fn *fn, void *ctx, struct err *e
 					 "--pin-path and --instance"
 				       : next_step(-errno));
 	for (int i = 0; i < n; i++) {
-		struct steer_pinned pinned;
-		struct err error = { 0 };
-
-		if (r == 0) {
-			steer_pins_read(dir, entries[i]->d_name, &pinned, &error);
-			r = fn(ctx, &pinned, &error);
-		}
+		if (r >= 0)
+			r = tell_group(dir, entries[i]->d_name, fn, ctx);
 		free(entries[i]);
 	}
 	free(entries);

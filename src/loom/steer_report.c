@@ -22,15 +22,10 @@ static void head(struct buf *out, const char *text)
 
 /* ---- the state ---- */
 
-static void write_pinned(struct buf *out, const struct steer_report *report)
+static void write_part(struct buf *out, const struct steer_pinned *pinned)
 {
-	const struct steer_pinned *pinned = report->pinned;
-
-	if (!pinned) {
-		buf_printf(out, "The kernel's side is unknown: %s\n", report->pins_error);
-		return;
-	}
-	buf_printf(out, "In the kernel (pins):  mode %s", steer_pins_mode(pinned->control.mode));
+	buf_printf(out, "In the kernel%s%s:  mode %s", pinned->part[0] ? ", IPv" : "", pinned->part,
+		   steer_pins_mode(pinned->control.mode));
 	if (pinned->control.mode == STEER_CANARY)
 		buf_printf(out, " for %.0f of 1000 flows",
 			   (double)pinned->control.canary * 1000 / 4294967296.0);
@@ -38,6 +33,15 @@ static void write_pinned(struct buf *out, const struct steer_report *report)
 		buf_printf(out, ", %u of %u members may be chosen", pinned->eligible,
 			   pinned->members);
 	buf_printf(out, "\n");
+}
+
+static void write_pinned(struct buf *out, const struct steer_report *report)
+{
+	for (size_t i = 0; report->pinned && i < STEER_PINS_PARTS; i++)
+		if (report->pinned[i].there)
+			write_part(out, &report->pinned[i]);
+	if (!report->pinned)
+		buf_printf(out, "The kernel's side is unknown: %s\n", report->pins_error);
 }
 
 static void write_state(struct buf *out, const struct steer_report *report)
@@ -128,7 +132,7 @@ static void write_members(struct buf *out, const struct steer_read_group *group)
 
 static void write_audit(struct buf *out, const struct steer_report *report)
 {
-	const json_t *list = steer_past_list(report->audit, "audit");
+	const json_t *list = steer_past_list(report->audit, "transitions");
 	const json_t *json;
 	size_t written = 0;
 	size_t i;
@@ -152,38 +156,36 @@ static void write_audit(struct buf *out, const struct steer_report *report)
 		buf_printf(out, "Nobody moved the group (audit.json has what was before).\n");
 }
 
-static void write_series(struct buf *out, const json_t *samples, const char *key)
+static void write_series(struct buf *out, const char *member, const json_t *samples)
 {
-	struct steer_past_series series;
-	char texts[4][HUMAN_LEN];
+	struct steer_past_series series[STEER_PAST_SERIES_MAX];
+	size_t count = steer_past_series(samples, series, STEER_PAST_SERIES_MAX);
 
-	if (!steer_past_series(samples, key, &series))
-		return;
-	buf_printf(out, "  %s %s to %s, mean %s, last %s", key, human_si(series.min, "", texts[0]),
-		   human_si(series.max, "", texts[1]), human_si(series.mean, "", texts[2]),
-		   human_si(series.last, "", texts[3]));
+	for (size_t i = 0; i < count; i++) {
+		const double numbers[] = { series[i].min, series[i].mean, series[i].max,
+					   series[i].last };
+		char text[HUMAN_LEN];
+
+		buf_printf(out, "%-10s %-24s", member, series[i].name);
+		for (size_t k = 0; k < 4; k++)
+			buf_printf(out, " %10s", human_si(numbers[k], "", text));
+		buf_printf(out, "\n");
+	}
 }
 
 static void write_history(struct buf *out, const struct steer_report *report)
 {
-	const json_t *members = steer_past_list(report->history, "members");
-	const json_t *member;
-	size_t i;
+	json_t *members = steer_past_by_member(report->history);
+	const char *name;
+	json_t *samples;
 
-	json_array_foreach((json_t *)members, i, member)
-	{
-		const json_t *samples = steer_past_list(member, "samples");
-
-		buf_printf(out, "slot %" JSON_INTEGER_FORMAT " (pid %" JSON_INTEGER_FORMAT "):",
-			   json_integer_value(json_object_get(member, "slot")),
-			   json_integer_value(json_object_get(member, "pid")));
-		write_series(out, samples, "rate");
-		write_series(out, samples, "queue");
-		write_series(out, samples, "drops");
-		buf_printf(out, "\n");
-	}
-	if (!members)
-		buf_printf(out, "The members' history cannot be had.\n");
+	if (json_object_size(members))
+		buf_printf(out, "\n%-10s %-24s %10s %10s %10s %10s\n", "MEMBER", "NUMBER", "MIN",
+			   "MEAN", "MAX", "LAST");
+	else
+		buf_printf(out, "The members' history cannot be had, or is empty.\n");
+	json_object_foreach(members, name, samples) write_series(out, name, samples);
+	json_decref(members);
 }
 
 /* ---- what to do ---- */
@@ -200,6 +202,12 @@ static void write_without_daemon(struct buf *out, const struct steer_report *rep
 		   report->name);
 }
 
+static bool decides(const struct steer_read_group *group)
+{
+	return !group->fallback &&
+	       (strcmp(group->state, "canary") == 0 || strcmp(group->state, "enforced") == 0);
+}
+
 static void write_next(struct buf *out, const struct steer_report *report,
 		       const struct steer_odd *odds, size_t count)
 {
@@ -210,7 +218,11 @@ static void write_next(struct buf *out, const struct steer_report *report,
 		write_without_daemon(out, report);
 		return;
 	}
-	if (!report->group->fallback)
+	if (!decides(report->group))
+		buf_printf(out,
+			   "Plain Linux decides: unless a foreign program is attached, Loom is not "
+			   "what clients feel.\n");
+	else
 		buf_printf(out,
 			   "%c. Clients suffer and it is not known why: plain Linux, now:\n"
 			   "     loom steer fallback %s --reason incident\n",
@@ -236,7 +248,9 @@ void steer_report_write(struct buf *out, const struct steer_report *report)
 	buf_init(&raw);
 	raw.failed |= !odds;
 	buf_printf(&raw, "Incident report of the steering group %s\n", report->name);
-	buf_printf(&raw, "written %s on %s by loom " LOOM_VERSION ", loomd at %s\n",
+	buf_printf(&raw,
+		   "written %s (all times here are local) on %s by loom " LOOM_VERSION
+		   ", loomd at %s\n",
 		   steer_past_time(report->now, when), report->host, report->where);
 	if (report->group)
 		buf_printf(&raw, "%s %s%s%s\n", report->group->protocol, report->group->listen,

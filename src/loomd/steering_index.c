@@ -61,6 +61,20 @@ int steering_index(struct group *group, uint32_t index, uint16_t slot, struct er
 	return r;
 }
 
+int steering_index_own(struct group *group, uint32_t index, const struct member *member, bool add,
+		       struct err *err)
+{
+	const struct steer *steer = group->parts[member->part].steer;
+	uint16_t owner = steer ? steer_index_owner(steer, index) : STEER_NOBODY;
+
+	if (owner != STEER_NOBODY && owner != member->view.slot && members_by_slot(group, owner))
+		return err_set(err, -EEXIST, "cannot change index %#x of group %s: it is slot %u's",
+			       index, group->name, owner);
+	if (!add && owner == STEER_NOBODY)
+		return 0;
+	return steering_index(group, index, add ? member->view.slot : STEER_NOBODY, err);
+}
+
 /* What a predecessor published stays published. */
 void steering_index_adopt(struct group *group)
 {

@@ -147,8 +147,9 @@ struct steering {
 	uint64_t first_ns; /* when the first poll was */
 	bool save;	   /* something is to be kept */
 	uint64_t poll_cost_ns;
-	uint64_t history_ns; /* when the last period ended */
-	struct join_server *join;
+	uint64_t history_ns;	  /* when the last period ended */
+	struct join_server *join; /* owned; NULL: none is wanted */
+	uint64_t last_join_id;
 	struct steering_trace *trace; /* owned; NULL: nobody traces */
 	struct loop_timer *trace_timer;
 	void (*admin_soon)(void *ctx); /* a stream has bytes */
@@ -232,6 +233,10 @@ int steering_view(struct steering *steering, const char *group, struct steer_vie
 int steering_explain(struct group *group, const struct steer_flow_request *flow,
 		     struct steer_explanation *ret, struct err *err);
 void steering_index_adopt(struct group *group);
+/* A member's own: what is another's is refused (-EEXIST), what is nobody's is no error to remove.
+ */
+int steering_index_own(struct group *group, uint32_t index, const struct member *member, bool add,
+		       struct err *err);
 int steering_index(struct group *group, uint32_t index, uint16_t slot, struct err *err);
 
 /* ---- steering_trace.c ---- */

@@ -1,10 +1,12 @@
 /* Good steering sections: what each key becomes, and what holds without it. */
 #include "config_fixture.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "config/schema.h"
+#include "model/guard.h"
 
 static const char *address_of(const struct addr *addr)
 {
@@ -15,7 +17,7 @@ static const char *address_of(const struct addr *addr)
 
 static void assert_near(double value, double expected)
 {
-	assert_true(value > expected - 1e-9 && value < expected + 1e-9);
+	assert_true(value >= expected - 1e-9 && value <= expected + 1e-9);
 }
 
 static void assert_rule(const struct config_steer_rule *rule, double threshold, double clear,
@@ -55,37 +57,69 @@ static void test_a_group_of_three_lines_has_defaults_for_the_rest(void **state)
 	assert_int_equal(group->flow_idle_ns, 0);
 	assert_true(guard->enabled);
 	assert_int_equal(guard->window_ns, 10 * NSEC_PER_SEC);
-	assert_int_equal(guard->cooldown_ns, 60 * NSEC_PER_SEC);
-	assert_int_equal(guard->min_selections, 50);
+	assert_int_equal(guard->cooldown_ns, 300 * NSEC_PER_SEC);
+	assert_int_equal(guard->min_selections, 200);
 	assert_int_equal(guard->probe.type, CONFIG_STEER_PROBE_NONE);
 	assert_null(guard->metric_path);
 	config_free(config);
 }
 
-/* As in model/guard.h; limits that need a probe or a metric are off without one. */
+static const struct key *rules_key(void)
+{
+	const struct key *groups = schema_find(schema_find(&schema_root, "steering"), "groups");
+
+	return schema_find(schema_find(groups->keys, "guard"), "rules");
+}
+
+/* The guard counts in thousandths and nanoseconds. */
+static double scale_of(int rule)
+{
+	switch (guard_rule_unit((enum guard_rule_id)rule)) {
+	case GUARD_UNIT_RATIO:
+	case GUARD_UNIT_VALUE:
+		return 1e3;
+	case GUARD_UNIT_NS:
+		return 1e9;
+	default:
+		return 1;
+	}
+}
+
+static void assert_default_rule(const struct config_steer_rule *rule, int name,
+				const struct guard_rule *guard)
+{
+	static const char *const actions[] = { "warn", "repair", "revert", "fallback" };
+	const struct key *clear = schema_find(&rules_key()->keys[name], "clear");
+	bool needs = name == CONFIG_STEER_RULE_LATENCY || name == CONFIG_STEER_RULE_METRIC ||
+		     name == CONFIG_STEER_RULE_PROBE_FAILURES;
+
+	assert_string_equal(guard_rule_name((enum guard_rule_id)name),
+			    config_steer_rule_names[name]);
+	assert_int_equal(rule->enabled, guard->enabled && !needs);
+	assert_int_equal(rule->below, guard->below);
+	assert_near(rule->threshold * scale_of(name), (double)guard->threshold);
+	assert_near(rule->clear * scale_of(name), (double)guard->clear);
+	assert_int_equal(rule->windows, guard->windows);
+	assert_string_equal(actions[rule->action], guard_action_name(guard->action));
+	/* The manual's words begin with the number. */
+	if (clear && name != CONFIG_STEER_RULE_METRIC)
+		assert_near(strtod(clear->otherwise, NULL), rule->clear);
+}
+
+/* What needs a probe or a metric is off without one. */
 static void test_rules_have_the_defaults_of_the_guard(void **state)
 {
 	struct config *config =
 		load_good("steering: {groups: [{name: a, protocol: tcp, port: 80}]}");
-	const struct config_steer_rule *rules = config->steering.groups[0].guard.rules;
+	const struct config_steer_guard *guard = &config->steering.groups[0].guard;
+	struct guard_config expected;
 
-	assert_rule(&rules[CONFIG_STEER_RULE_IMBALANCE], 1.8, 1.5, 2, CONFIG_STEER_REVERT);
-	assert_rule(&rules[CONFIG_STEER_RULE_JAIN], 0.6, 0.7, 2, CONFIG_STEER_REVERT);
-	assert_rule(&rules[CONFIG_STEER_RULE_DROPS], 10000, 1000, 2, CONFIG_STEER_REVERT);
-	assert_rule(&rules[CONFIG_STEER_RULE_OVERFLOW], 500, 100, 2, CONFIG_STEER_REVERT);
-	assert_rule(&rules[CONFIG_STEER_RULE_QUEUE_AGE], 5, 1, 1, CONFIG_STEER_WARN);
-	assert_rule(&rules[CONFIG_STEER_RULE_FALLBACKS], 100, 50, 2, CONFIG_STEER_REVERT);
-	assert_rule(&rules[CONFIG_STEER_RULE_LATENCY], 2, 1.5, 3, CONFIG_STEER_REVERT);
-	assert_rule(&rules[CONFIG_STEER_RULE_PROBE_FAILURES], 200, 50, 2, CONFIG_STEER_REVERT);
-	assert_rule(&rules[CONFIG_STEER_RULE_FOREIGN], 0, 0, 0, CONFIG_STEER_REPAIR);
-	assert_rule(&rules[CONFIG_STEER_RULE_MEMBERSHIP], 0, 0, 0, CONFIG_STEER_WARN);
-	for (int i = 0; i < CONFIG_STEER_RULES; i++) {
-		bool needs = i == CONFIG_STEER_RULE_LATENCY || i == CONFIG_STEER_RULE_METRIC ||
-			     i == CONFIG_STEER_RULE_PROBE_FAILURES;
-
-		assert_int_equal(rules[i].enabled, !needs);
-		assert_int_equal(rules[i].below, i == CONFIG_STEER_RULE_JAIN);
-	}
+	guard_config_default(&expected);
+	assert_int_equal(guard->window_ns, expected.window_ns);
+	assert_int_equal(guard->cooldown_ns, expected.cooldown_ns);
+	assert_int_equal(guard->min_selections, expected.rules[GUARD_RULE_IMBALANCE].minimum);
+	for (int i = 0; i < CONFIG_STEER_RULES; i++)
+		assert_default_rule(&guard->rules[i], i, &expected.rules[i]);
 	config_free(config);
 }
 
@@ -289,13 +323,9 @@ static void test_who_only_steers_has_no_load_balancer(void **state)
 
 static void test_the_names_of_rules_are_the_schemas(void **state)
 {
-	const struct key *map = schema_find(&schema_root, "steering");
-
-	map = schema_find(schema_find(map, "groups")->keys, "guard");
-	map = schema_find(map, "rules");
-	assert_int_equal(schema_count(map), CONFIG_STEER_RULES);
+	assert_int_equal(schema_count(rules_key()), CONFIG_STEER_RULES);
 	for (int i = 0; i < CONFIG_STEER_RULES; i++)
-		assert_string_equal(map->keys[i].name, config_steer_rule_names[i]);
+		assert_string_equal(rules_key()->keys[i].name, config_steer_rule_names[i]);
 }
 
 static void test_the_example_of_steering_means_what_it_says(void **state)
