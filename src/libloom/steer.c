@@ -74,6 +74,17 @@ static int copy_text(char *ret, size_t size, const char *text)
 	return 0;
 }
 
+/* As loomd takes names: printable. */
+static int copy_name(char *ret, size_t size, const char *text)
+{
+	size_t i;
+
+	for (i = 0; text && text[i]; i++)
+		if (text[i] < ' ' || text[i] > '~')
+			return -EINVAL;
+	return copy_text(ret, size, text);
+}
+
 static int copy_options(struct loom_steer *steer, const struct loom_steer_options *options)
 {
 	const char *path = options->socket;
@@ -89,9 +100,9 @@ static int copy_options(struct loom_steer *steer, const struct loom_steer_option
 	steer->generation = options->generation;
 	steer->timeout_ms = options->timeout_ms ? options->timeout_ms : DEFAULT_TIMEOUT_MS;
 	steer->retry_ms = options->retry_ms ? options->retry_ms : DEFAULT_RETRY_MS;
-	r = copy_text(steer->group, sizeof(steer->group), options->group);
+	r = copy_name(steer->group, sizeof(steer->group), options->group);
 	if (r == 0)
-		r = copy_text(steer->label, sizeof(steer->label), options->label);
+		r = copy_name(steer->label, sizeof(steer->label), options->label);
 	if (r == 0)
 		r = copy_text(steer->path, sizeof(steer->path), path);
 	return r;

@@ -89,7 +89,8 @@ static bool send_message(struct loom_steer *steer, enum join_type type, void *me
 
 	*header = (struct join_header){ .version = JOIN_ABI_VERSION,
 					.type = (__u16)type,
-					.request = ++steer->request };
+					.request = ++steer->request ? steer->request
+								    : ++steer->request };
 	if (fd >= 0) {
 		control.header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
 						   .cmsg_type = SCM_RIGHTS,
@@ -159,15 +160,18 @@ static void next_step(struct loom_steer *steer)
 
 static void take_answer(struct loom_steer *steer, const struct join_answer *answer)
 {
-	if (!steer->waiting || answer->header.request != steer->request)
-		return protest(steer, "it answers what was not asked");
 	if (answer->status > 0 || answer->status < -4095 ||
 	    !memchr(answer->text, '\0', sizeof(answer->text)))
 		return protest(steer, "an answer is malformed");
+	if (!answer->header.request && answer->status < 0) { /* it refuses the connection */
+		steer_set_error(steer, "%s", answer->text);
+		return link_drop(steer, (uint64_t)steer->retry_ms * REFUSED_RETRIES);
+	}
+	if (!steer->waiting || answer->header.request != steer->request)
+		return protest(steer, "it answers what was not asked");
 	steer->waiting = false;
 	steer->answer = *answer;
-	if (answer->status < 0)
-		steer_set_error(steer, "%s", answer->text);
+	steer_set_error(steer, "%s", answer->status < 0 ? answer->text : "");
 	if (steer->step == LINK_UP)
 		return; /* link_ask looks at it */
 	if (steer->step == LINK_JOINING) {
@@ -176,7 +180,6 @@ static void take_answer(struct loom_steer *steer, const struct join_answer *answ
 		steer->known = true;
 		steer->member = answer->member;
 		steer->slot = answer->slot;
-		steer->error[0] = '\0';
 	}
 	next_step(steer);
 }

@@ -290,9 +290,23 @@ static int watch(struct daemon *daemon, struct err *err)
 	return r < 0 ? r : open_admin(daemon, err);
 }
 
+/* A connection that goes on makes no descriptor readable: libmicrohttpd wants to be run. */
+static void run_admin_soon(void *ctx)
+{
+	struct daemon *daemon = ctx;
+
+	if (daemon->admin_timer)
+		loop_arm(daemon->admin_timer, 0);
+}
+
 int daemon_steering_follow(struct daemon *daemon, const struct config *config, struct err *err)
 {
-	struct steering_options options = { .config = config, .loop = daemon->loop };
+	struct steering_options options = {
+		.config = config,
+		.loop = daemon->loop,
+		.admin_soon = run_admin_soon,
+		.admin_ctx = daemon,
+	};
 	int r;
 
 	if (daemon->steering)

@@ -291,6 +291,7 @@ int steering_configure(struct steering *steering, const struct config *config, s
 		free(groups);
 		return r;
 	}
+	steering_trace_end(steering, "reload");
 	for (size_t i = 0; i < wanted->group_count; i++) {
 		if (groups[i])
 			continue;
@@ -370,6 +371,8 @@ int steering_open(struct steering **ret, const struct steering_options *options,
 	if (!steering)
 		return err_set(err, -ENOMEM, "cannot open socket steering: out of memory");
 	steering->loop = options->loop;
+	steering->admin_soon = options->admin_soon;
+	steering->admin_ctx = options->admin_ctx;
 	steering->audit_fd = -1;
 	steering->config = options->config;
 	steering_control_init(steering);

@@ -135,6 +135,8 @@ void moves_done(struct group *group, const struct rollout_move *move)
 	if (move->kind != ROLLOUT_FROZE && move->kind != ROLLOUT_UNFROZE)
 		group->moves[back]++;
 	parts_set_mode(group);
+	for (size_t i = 0; i < group->member_count; i++)
+		joined_state(group, &group->members[i]);
 	guard_phase(group->guard, rollout_share_permille(&group->rollout) > 0);
 	group->steering->save = true;
 	if (move->actor == ROLLOUT_BY_GUARD || move->actor == ROLLOUT_BY_REPAIR)

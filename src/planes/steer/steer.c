@@ -100,6 +100,7 @@ static int adopt(struct steer *steer, struct err *err)
 int steer_open(struct steer **ret, const struct steer_options *options, struct err *err)
 {
 	struct steer *steer = calloc(1, sizeof(*steer));
+	uint32_t counts[STEER_VSHARDS] = { 0 };
 	int r = 0;
 
 	*ret = NULL;
@@ -134,10 +135,14 @@ int steer_open(struct steer **ret, const struct steer_options *options, struct e
 		r = map_arrays(steer, err);
 	if (r < 0)
 		goto fail;
+	if (steer->adopted)
+		steer_index_vshards(steer, counts);
 	if (!steer->adopted) {
 		memcpy(steer->control->salt, &steer->salt, sizeof(steer->salt));
 		__atomic_store_n(&steer->control->abi_version, STEER_ABI_VERSION, __ATOMIC_RELEASE);
 	}
+	for (size_t i = 0; steer->adopted && i < STEER_VSHARDS; i++)
+		steer->indices += counts[i];
 	*ret = steer;
 	return 0;
 fail:

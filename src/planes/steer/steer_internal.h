@@ -39,6 +39,7 @@ struct steer {
 	uint32_t program_id;
 	int events; /* owned; -1: not traced */
 	int cpus;
+	uint64_t indices; /* entries of rx_index_to_slot */
 };
 
 extern const char *const steer_pin_names[STEER_MAP_COUNT];

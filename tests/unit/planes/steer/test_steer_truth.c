@@ -1,6 +1,5 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
-#include <cap-ng.h>
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/filter.h>
@@ -12,21 +11,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "../../sys/as_user.h"
 #include "../../sys/lab.h"
 #include "groups.h"
 #include "planes/steer/steer_truth.h"
 #include "sys/netns.h"
 
-#define PORT   4433
-#define COUNT  4
-#define NOBODY 65534
+#define PORT  4433
+#define COUNT 4
 
 static struct steer_truth *truth;
 static struct steer_truth_rows rows;
@@ -200,27 +197,28 @@ static void listeners_are_told_beside_connections(void **state)
 	close(listener);
 }
 
+static int current_namespace(void)
+{
+	int fd = netns_open("/proc/thread-self/ns/net", NULL);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
 static void another_namespace_is_read_and_left(void **state)
 {
-	uint64_t before;
 	int fds[COUNT];
-	int here = netns_open(NULL, NULL);
-	int there;
+	int here, there;
 
-	netns_adopt();
-	before = netns_inode(here);
-	close(here);
-	groups_enter();
 	groups_sockets(IPPROTO_TCP, "127.0.0.1", PORT, fds, COUNT);
-	there = netns_open("/proc/thread-self/ns/net", NULL);
-	groups_leave();
+	there = current_namespace();
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
 	netns_adopt();
 	read_rows(IPPROTO_TCP, 0);
 	assert_int_equal(steer_truth_read(truth, there, IPPROTO_TCP, &rows, NULL), 0);
 	assert_int_equal(rows.count, COUNT);
-	here = netns_open("/proc/thread-self/ns/net", NULL);
+	here = current_namespace();
 	assert_true(netns_is_own(here));
-	(void)before;
 	close(here);
 	close(there);
 	groups_close(fds, COUNT);
@@ -370,27 +368,6 @@ static void a_full_udp_queue_counts_drops(void **state)
 
 /* ---- powers ---- */
 
-/* In a process of another user, with these capabilities alone: its exit status is check's. */
-static int as_nobody(const int *capabilities, size_t count, int (*check)(void))
-{
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		capng_clear(CAPNG_SELECT_BOTH);
-		for (size_t i = 0; i < count; i++)
-			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED,
-				     (unsigned int)capabilities[i]);
-		if (capng_change_id(NOBODY, NOBODY, CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING) < 0)
-			_exit(100);
-		_exit(check());
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
-}
-
 static int check_exact(void)
 {
 	struct steer_truth *mine;
@@ -417,7 +394,7 @@ static void two_capabilities_are_enough(void **state)
 	int fds[COUNT];
 
 	groups_sockets(IPPROTO_TCP, "127.0.0.1", PORT, fds, COUNT);
-	assert_int_equal(as_nobody(capabilities, 2, check_exact), 0);
+	assert_int_equal(as_user(capabilities, 2, check_exact), 0);
 	groups_close(fds, COUNT);
 }
 
@@ -456,7 +433,7 @@ static void without_them_sock_diag_tells_what_it_knows(void **state)
 
 	groups_sockets(IPPROTO_TCP, "127.0.0.1", PORT, tcp, COUNT);
 	groups_sockets(IPPROTO_UDP, "::1", PORT, udp, COUNT);
-	assert_int_equal(as_nobody(NULL, 0, check_fallback), 0);
+	assert_int_equal(as_user(NULL, 0, check_fallback), 0);
 	groups_close(tcp, COUNT);
 	groups_close(udp, COUNT);
 }
@@ -471,7 +448,7 @@ static int check_other_namespace(void)
 
 static void a_namespace_that_may_not_be_opened_says_what_it_takes(void **state)
 {
-	assert_int_equal(as_nobody(NULL, 0, check_other_namespace), 0);
+	assert_int_equal(as_user(NULL, 0, check_other_namespace), 0);
 }
 
 /* ---- */
