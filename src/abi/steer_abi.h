@@ -77,9 +77,11 @@ struct steer_table {
 	__u16 cpus[STEER_MAX_CPUS];		      /* cpu_local: each CPU's slot */
 	__u16 vshards[STEER_VSHARDS];		      /* wireguard */
 	__u16 identity[STEER_MAX_SLOTS];  /* quic, bytes: an identity in the packet to its slot */
+	__u64 cookies[STEER_MAX_SLOTS];	  /* SO_COOKIE by slot; 0: nobody */
 	__u8 slot_flags[STEER_MAX_SLOTS]; /* STEER_MEMBER_* by slot */
 };
-ABI_SIZE(struct steer_table, 8 + 16 * 256 + 2 * 4096 + 2 * 1024 + 2 * 256 + 2 * 256 + 256);
+ABI_SIZE(struct steer_table,
+	 8 + 16 * 256 + 2 * 4096 + 2 * 1024 + 2 * 256 + 2 * 256 + 8 * 256 + 256);
 
 struct steer_tables {
 	struct steer_table half[2];
@@ -102,7 +104,9 @@ struct steer_const {
 	__be32 trace_address[4]; /* IPv4 as ::ffff:a.b.c.d */
 	__be16 trace_port;
 	__u16 trace_sample; /* one in so many; 0, 1: all */
-	__u32 zero[3];
+	__u8 without_held;  /* there is no socks_held: a sockmap takes CAP_NET_ADMIN */
+	__u8 zero8[3];
+	__u32 zero[2];
 };
 ABI_SIZE(struct steer_const, 64);
 
