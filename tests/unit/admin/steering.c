@@ -7,8 +7,10 @@
 
 #include "base/must.h"
 
+/* The daemon makes paths of pins of a name: nothing else may come so far. */
 static bool is_group(const char *name)
 {
+	must(name[0] && !name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-")]);
 	return strcmp(name, "dns") == 0 || strcmp(name, "web") == 0;
 }
 
