@@ -11,13 +11,16 @@ twice, so a flow is known by its address and port wherever it is seen.
 """
 import collections
 import contextlib
+import http.client
 import json
 import os
 import re
 import signal
+import socket
 import sys
+import threading
 
-from balancer import BUILD, Loom
+from balancer import BUILD, Loom, UnixConnection
 from lab import HERE, Lab, LabError, run, until
 
 ADDRESS, PORT = "127.0.0.1", 7000
@@ -256,7 +259,8 @@ class SteerLoom(Loom):
             "instance": self.instance,
             "state_dir": str(self.lab.dir / "state"),
             "admin": {"socket": str(self.socket)},
-            "steering": {"pin_path": str(self.pins), "join": {"socket": str(self.join)}, "groups": groups, **steering},
+            "ebpf": {"pin_path": str(self.pins)},
+            "steering": {"join": {"socket": str(self.join)}, "groups": groups, **steering},
         }
         (self.lab.dir / "state").mkdir(exist_ok=True)
         self.write()
@@ -275,17 +279,83 @@ class SteerLoom(Loom):
         return self.net.host.run(BUILD / "loom", "--socket", self.socket, "steer", *argv, check=check)
 
     def group(self, name="g"):
-        return self.api("GET", f"/steering/groups/{name}")
+        return self.api("GET", f"/steer/groups/{name}")
+
+    def ask(self, what, name="g", **body):
+        """POST /steer/groups/NAME/WHAT."""
+        return self.api("POST", f"/steer/groups/{name}/{what}", body)
 
     def rollout(self, state, name="g", **more):
-        return self.api("POST", f"/steering/groups/{name}/rollout", {"state": state, "force": True, **more})
+        return self.ask("rollout", name, state=state, force=True, **more)
+
+    def policy(self, policy, name="g", **more):
+        """Another policy, enforced."""
+        self.ask("policy", name, name=policy, **more)
+        return self.rollout("enforced", name)
 
     def members(self, name="g", state="active"):
         return [row for row in self.group(name)["members"] if row["state"] == state]
 
     def settled(self, count, name="g", timeout=5.0):
-        """Returns when so many members are active."""
-        return until(f"{count} active members", lambda: len(self.members(name)) == count and self.members(name), timeout)
+        """The members, when so many are active and none in quarantine."""
+        return until(f"{count} active members",
+                     lambda: len(self.members(name)) == count and not self.members(name, "quarantined") and
+                     sorted(self.members(name), key=lambda row: row["slot"]), timeout)
+
+    def until(self, what, question, name="g", timeout=5.0):
+        """The group, when the question about it is answered with yes."""
+        return until(what, lambda: (lambda found: found if question(found) else None)(self.group(name)), timeout)
+
+    @contextlib.contextmanager
+    def trace(self, name="g", **query):
+        """Decisions as they happen: a list that is complete after the block."""
+        query = {"duration": "60s", **query}
+        path = f"/steer/groups/{name}/trace?" + "&".join(f"{key}={value}" for key, value in query.items())
+        found = Trace(self, path)
+        with found:
+            yield found
+
+
+class Trace:
+    """A trace's lines, read by a thread: the kernel's buffer is small."""
+
+    def __init__(self, loom, path):
+        self.connection = UnixConnection(loom.socket, 30)
+        self.connection.request("GET", path)
+        self.answer = self.connection.getresponse()
+        if self.answer.status != 200:
+            raise LabError(f"GET {path}: {self.answer.status} {self.answer.read()}")
+        self.lines = []
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.decisions, self.end = [], None
+
+    def _read(self):
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+            for line in self.answer:
+                self.lines.append(line)
+
+    def wait(self, timeout=20.0):
+        """Until the trace ends by its own limit."""
+        self.thread.join(timeout)
+        if self.thread.is_alive():
+            raise LabError(f"the trace has {len(self.lines)} lines and goes on")
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self.connection.sock.shutdown(socket.SHUT_RDWR)
+        self.thread.join(5)
+        self.connection.close()
+        for line in self.lines:
+            with contextlib.suppress(ValueError):
+                row = json.loads(line)
+                if row["event"] == "decision":
+                    self.decisions.append(row)
+                else:
+                    self.end = row
 
 
 def group(protocol="udp", name="g", address=ADDRESS, port=PORT, policy="hash", **more):
