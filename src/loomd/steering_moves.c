@@ -269,14 +269,16 @@ static void note_balance(struct group *group, uint64_t now)
 	for (size_t i = 0; i < group->member_count; i++) {
 		struct member *member = &group->members[i];
 		uint64_t packets = got(member);
+		uint64_t more = packets -
+				(packets >= member->rate_packets ? member->rate_packets : 0);
 
-		member->view.rate = packets >= member->rate_packets ? packets - member->rate_packets
-								    : packets;
+		member->view.rate = span ? more * NSEC_PER_SEC / span : 0;
 		member->rate_packets = packets;
 		member->view.stuck = member->view.queue_age_ns >=
 				     group->guard_config.rules[GUARD_RULE_QUEUE_AGE].threshold;
-		if (member->view.state != STEER_ACTIVE || n == STEER_MAX_SLOTS - 1)
+		if (member->view.state != STEER_ACTIVE || n == STEER_MAX_SLOTS)
 			continue;
+		values[n] = more;
 		weights[n++] = member->view.weight;
 	}
 	group->sampled_ns = now;
