@@ -11,8 +11,7 @@ import threading
 import time
 import unittest
 
-LOOM, HOOK = sys.argv[1:3]
-del sys.argv[1:3]
+LOOM, HOOK = os.environ["LOOM"], os.environ["LOOM_HOOK"]
 DEADLINE = 30
 
 # Answers every datagram with who it is; the socket is inherited.
@@ -83,6 +82,7 @@ class Exec(unittest.TestCase):
         self.news = threading.Condition()
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
+        self.addCleanup(self.process.stderr.close)
         self.addCleanup(self.end)
 
     def read(self):
@@ -101,7 +101,6 @@ class Exec(unittest.TestCase):
             self.process.terminate()
         code = self.process.wait(DEADLINE)
         self.reader.join(DEADLINE)
-        self.process.stderr.close()
         return code
 
     def answers(self, ask, port, satisfied):
