@@ -170,5 +170,6 @@ void daemon_control_init(struct daemon *daemon)
 		.trace = control_trace,
 		.health = control_health,
 		.health_totals = control_health_totals,
+		.steer = daemon->steering ? steering_control(daemon->steering) : NULL,
 	};
 }

@@ -116,6 +116,7 @@ struct group {
 	uint64_t indices;
 	uint32_t max_over_mean_permille, jain_permille;
 	uint64_t resets;
+	uint64_t sampled_ns;
 	json_t *saved_members; /* owned; of the state file */
 
 	/* Rows of this poll, pointing into the space's. */
