@@ -7,7 +7,8 @@
  * each of which is answered by one struct join_answer, in order; the server sends events between
  * them whenever it likes.  The first request is JOIN and carries the socket (SCM_RIGHTS), no other
  * one carries a descriptor.  The end of the connection is the end of the membership, without drain.
- * Either side ends the connection at the first message that is not as described here. */
+ * Either side ends the connection at the first message that is not as described here; the server
+ * says why before, in an answer to request 0. */
 #ifndef LOOM_JOIN_ABI_H
 #define LOOM_JOIN_ABI_H
 
@@ -20,7 +21,7 @@
 
 #define JOIN_GROUP_LEN	64    /* with the NUL */
 #define JOIN_LABEL_LEN	32    /* with the NUL */
-#define JOIN_TEXT_LEN	256   /* with the NUL */
+#define JOIN_TEXT_LEN	512   /* with the NUL */
 #define JOIN_MAX_INDEX	4096  /* indices in one message */
 #define JOIN_MAX_WEIGHT 65535 /* as of a backend; 0: no new flows */
 #define JOIN_NO_SLOT	0xffff
@@ -88,7 +89,7 @@ struct join_answer {
 	__u64 member;		  /* JOIN: its name at the server, for a rejoin; else 0 */
 	char text[JOIN_TEXT_LEN]; /* status < 0: the reason, a sentence; NUL-terminated */
 };
-ABI_SIZE(struct join_answer, 280);
+ABI_SIZE(struct join_answer, 536);
 
 enum join_drained_reason {
 	JOIN_DRAINED_EMPTY,    /* nothing is queued and, for UDP, no flow is left */

@@ -19,7 +19,7 @@
 #include "planes/steer/steer_view.h"
 #include "stream.h"
 
-/* A member, as operators name it: the first that is given counts. */
+/* A member, as operators name it: by one of these, the others are 0. */
 struct steer_member_name {
 	bool has_slot;
 	uint16_t slot;
@@ -44,9 +44,9 @@ struct steer_drain_request {
 
 /* From one set of members to another: what is new becomes active, what is old drains. */
 struct steer_swap_request {
-	struct steer_member_name from; /* drains */
+	struct steer_member_name from; /* drains; none given: whatever is active and not in to */
 	struct steer_member_name to;   /* leaves quarantine; none given: whatever is new */
-	uint64_t deadline_ns;
+	uint64_t deadline_ns;	       /* 0: the group's drain_timeout */
 };
 
 struct steer_flow_request {
@@ -96,15 +96,16 @@ struct control_steer {
 		      uint32_t weight, struct err *err);
 	int (*explain)(void *ctx, const char *group, const struct steer_flow_request *flow,
 		       struct steer_explanation *ret, struct err *err);
-	/* Indices that a member of the group owns: wireguard; see libloom for applications. */
-	int (*index)(void *ctx, const char *group, uint32_t index,
-		     uint16_t slot /* STEER_NOBODY:
-remove */, struct err *err);
-	/* Decisions as JSON lines, until a limit is reached. */
+	/* An index that a member of the group owns: wireguard; see libloom for applications.
+	 * slot STEER_NOBODY: nobody owns it any more; 0 as well if nobody did. */
+	int (*index)(void *ctx, const char *group, uint32_t index, uint16_t slot, struct err *err);
+	/* Decisions as steer_trace_json.h writes them, until a limit is reached; as struct
+	 * control's trace. */
 	int (*trace)(void *ctx, const char *group, const struct steer_trace_request *request,
 		     struct stream **ret, struct err *err);
-	/* Appends JSON: the group's last transitions (the audit log), the last 15 minutes of each
-	 * member, what the kernel can do and cannot. */
+	/* Each appends one JSON value, which is put into the answer as it is.  audit: an array, the
+	 * group's last transitions, oldest first; history: an array, the last 15 minutes of each
+	 * member; capabilities: what the kernel can do and cannot. */
 	int (*audit)(void *ctx, const char *group, struct buf *out, struct err *err);
 	int (*history)(void *ctx, const char *group, struct buf *out, struct err *err);
 	int (*capabilities)(void *ctx, struct buf *out, struct err *err);

@@ -196,3 +196,45 @@ int query_duration_s(const struct query *query, const char *name, uint64_t *ret,
 	}
 	return 0;
 }
+
+int query_unescape(const char *text, size_t len, char *ret, size_t size)
+{
+	if (len >= size * 3)
+		return -EINVAL;
+	for (; len; text++, len--) {
+		char byte = *text;
+
+		if (byte == '%') {
+			int high = len > 2 ? hex_digit(text[1]) : -1;
+			int low = high < 0 ? -1 : hex_digit(text[2]);
+
+			if (low < 0)
+				return -EINVAL;
+			byte = (char)(high << 4 | low);
+			text += 2;
+			len -= 2;
+		}
+		if (!byte || size-- <= 1)
+			return -EINVAL;
+		*ret++ = byte;
+	}
+	*ret = '\0';
+	return 0;
+}
+
+int query_hex(const char *text, uint8_t *ret, size_t size)
+{
+	size_t len = strlen(text);
+
+	if (!len || len % 2 || len / 2 > size)
+		return -EINVAL;
+	for (; *text; text += 2) {
+		int high = hex_digit(text[0]);
+		int low = hex_digit(text[1]);
+
+		if (high < 0 || low < 0)
+			return -EINVAL;
+		*ret++ = (uint8_t)(high << 4 | low);
+	}
+	return (int)(len / 2);
+}

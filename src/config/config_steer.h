@@ -68,10 +68,11 @@ struct config_steer_member {
 
 /* guard.rules.NAME: what is measured per window, when it is bad and what is done then. */
 struct config_steer_rule {
-	bool enabled;
-	double threshold;
+	bool enabled;	  /* latency and probe_failures need a probe, metric a path: else false */
+	bool below;	  /* low values are the bad ones: jain; metric if clear > threshold */
+	double threshold; /* 0 for foreign and membership, as clear: set is bad */
 	double clear;	  /* good again; hysteresis */
-	uint32_t windows; /* consecutive bad ones */
+	uint32_t windows; /* consecutive bad ones; foreign and membership: 0 is at once */
 	enum config_steer_action action;
 };
 
@@ -79,8 +80,8 @@ struct config_steer_rule {
 enum config_steer_rule_name {
 	CONFIG_STEER_RULE_IMBALANCE,	  /* max/mean of what members got, by weight */
 	CONFIG_STEER_RULE_JAIN,		  /* Jain's index, too low */
-	CONFIG_STEER_RULE_DROPS,	  /* per window, over the baseline */
-	CONFIG_STEER_RULE_OVERFLOW,	  /* accept queue overflows per window */
+	CONFIG_STEER_RULE_DROPS,	  /* per window */
+	CONFIG_STEER_RULE_OVERFLOW,	  /* permille of samples in which a queue was full */
 	CONFIG_STEER_RULE_QUEUE_AGE,	  /* seconds for which a queue did not move */
 	CONFIG_STEER_RULE_FALLBACKS,	  /* permille of selections */
 	CONFIG_STEER_RULE_LATENCY,	  /* the probe's p99, times its baseline */
@@ -90,6 +91,7 @@ enum config_steer_rule_name {
 	CONFIG_STEER_RULE_MEMBERSHIP,	  /* sockets in the group that no members entry names */
 	CONFIG_STEER_RULES,
 };
+extern const char *const config_steer_rule_names[CONFIG_STEER_RULES];
 
 enum config_steer_probe_type {
 	CONFIG_STEER_PROBE_NONE,
@@ -100,11 +102,11 @@ enum config_steer_probe_type {
 
 struct config_steer_probe {
 	enum config_steer_probe_type type;
-	struct addr address; /* default: the group's, loopback for a wildcard */
-	uint64_t interval_ns;
-	uint64_t timeout_ns;
-	char *path;  /* http; default "/" */
-	char *query; /* dns; default "." */
+	struct addr address;  /* default: the group's, loopback for a wildcard ("*": 127.0.0.1) */
+	uint64_t interval_ns; /* default 200 ms */
+	uint64_t timeout_ns;  /* default 1 s */
+	char *path;	      /* http; default "/" */
+	char *query;	      /* dns; default "." */
 };
 
 struct config_steer_guard {
@@ -114,8 +116,7 @@ struct config_steer_guard {
 	uint32_t min_selections; /* a window with fewer is not judged; default 200 */
 	struct config_steer_rule rules[CONFIG_STEER_RULES];
 	struct config_steer_probe probe;
-	char *metric_path; /* guard.metric: file or UNIX socket... a file with one number, read each
-			      window */
+	char *metric_path; /* guard.metric: a file with one number, read each window; NULL */
 };
 
 struct config_steer_rollout {
@@ -129,8 +130,8 @@ struct config_steer_rollout {
 struct config_steer_group {
 	char *name;
 	bool udp;
-	struct addr address; /* that the sockets are bound to; any: 0.0.0.0 or :: ("*": both) */
-	bool any_family;     /* "*" */
+	struct addr address; /* that the sockets are bound to; any: 0.0.0.0 or :: */
+	bool any_family;     /* "*", the default: both; address is :: then */
 	uint16_t port;
 	char *netns;			     /* a name, a path, or pid:N; NULL: loomd's own */
 	struct config_steer_member *members; /* none: {any: true} and {join: true} */
@@ -139,7 +140,7 @@ struct config_steer_group {
 	struct config_steer_rollout rollout;
 	struct config_steer_guard guard;
 	uint64_t quarantine_ns;	   /* default 1 s */
-	uint64_t drain_timeout_ns; /* default 30 s */
+	uint64_t drain_timeout_ns; /* default 30 s; 0: for ever */
 	uint64_t flow_idle_ns;	   /* a draining UDP member's flows; default 0: only its queue */
 };
 

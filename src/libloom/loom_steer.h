@@ -30,8 +30,8 @@ struct loom_steer;
 /* Zeroed but for size.  Strings are borrowed for the call of loom_steer_join. */
 struct loom_steer_options {
 	size_t size;	     /* sizeof(struct loom_steer_options) */
-	const char *group;   /* its name in steering.groups; 63 bytes at most */
-	const char *label;   /* for people: what this member is; 31 bytes at most; NULL: none */
+	const char *group;   /* its name in steering.groups; 63 bytes of printable ASCII at most */
+	const char *label;   /* for people: 31 bytes of printable ASCII at most; NULL: none */
 	const char *socket;  /* loomd's path; NULL: $LOOM_STEER_SOCKET or /run/loom/default.steer */
 	uint32_t weight;     /* share of new flows, relative to the others'; 1 to 65535; 0: 100 */
 	uint32_t generation; /* of the application; a higher one is newer */
@@ -66,12 +66,13 @@ enum loom_steer_drained {
 	LOOM_STEER_DRAINED_PLAIN,   /* nobody steers: loomd went away, or was never there */
 };
 
-/* Joins with fd: SO_REUSEPORT, bound, and listening if TCP.  fd is duplicated: the caller closes
- * its own when it likes, and must, for the socket lives until both are closed.
+/* Joins with fd: SO_REUSEPORT, bound, and listening if TCP.  fd is borrowed: it stays open until
+ * loom_steer_close or _leave.  (A duplicate here would keep a socket alive, and in its group, that
+ * nobody reads any more.  A number that has become another socket is noticed and not used.)
  * Returns 0 with *ret (owned, loom_steer_close) -- also when no loomd answers (PLAIN) --, or with
  * *ret NULL: -EINVAL (options, or a socket that cannot join), -ENOMEM, -EMFILE, -EBADF; what loomd
  * refuses is no error of this call: the state is PLAIN, loom_steer_error() says why, and it is
- * tried again as if there were no loomd. */
+ * tried again as if there were no loomd, but ten times less often. */
 int loom_steer_join(struct loom_steer **ret, const struct loom_steer_options *options, int fd);
 
 /* The member may get flows: it has read its configuration and serves.  Before, it is in

@@ -291,6 +291,7 @@ int steering_configure(struct steering *steering, const struct config *config, s
 		free(groups);
 		return r;
 	}
+	steering_trace_end(steering, "reload");
 	for (size_t i = 0; i < wanted->group_count; i++) {
 		if (groups[i])
 			continue;
@@ -370,6 +371,8 @@ int steering_open(struct steering **ret, const struct steering_options *options,
 	if (!steering)
 		return err_set(err, -ENOMEM, "cannot open socket steering: out of memory");
 	steering->loop = options->loop;
+	steering->admin_soon = options->admin_soon;
+	steering->admin_ctx = options->admin_ctx;
 	steering->audit_fd = -1;
 	steering->config = options->config;
 	steering_control_init(steering);
@@ -415,4 +418,28 @@ void steering_close(struct steering *steering, enum plane_exit how)
 const struct control_steer *steering_control(struct steering *steering)
 {
 	return &steering->control;
+}
+
+/* ---- loomd detach ---- */
+
+int steering_detach(const struct config *config, struct err *err)
+{
+	struct steering *steering;
+	struct loop *loop;
+	char base[256];
+	struct steering_options options = { .config = config };
+	int r;
+
+	pin_base(config, base);
+	if (access(base, F_OK) < 0)
+		return 0;
+	r = loop_new(&loop);
+	if (r < 0)
+		return err_set(err, r, "cannot detach: %s", strerror(-r));
+	options.loop = loop;
+	r = steering_open(&steering, &options, err);
+	if (r == 0)
+		steering_close(steering, PLANE_DETACH);
+	loop_free(loop);
+	return r;
 }

@@ -14,8 +14,10 @@
 struct steering;
 
 struct steering_options {
-	const struct config *config; /* borrowed until steering_configure or steering_close */
-	struct loop *loop;	     /* borrowed; outlives it */
+	const struct config *config;   /* borrowed until steering_configure or steering_close */
+	struct loop *loop;	       /* borrowed; outlives it */
+	void (*admin_soon)(void *ctx); /* a stream has bytes to send */
+	void *admin_ctx;
 };
 
 /* Takes over what a predecessor left and the state file tells, and begins to watch.  A group

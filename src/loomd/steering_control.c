@@ -363,12 +363,15 @@ static int control_index(void *ctx, const char *name, uint32_t index, uint16_t s
 			 struct err *err)
 {
 	struct group *group = find(ctx, name, err);
+	int r;
 
 	if (!group)
 		return -ENOENT;
 	if (slot != STEER_NOBODY && !members_by_slot(group, slot))
 		return no_member(group, err);
-	return steering_index(group, index, slot, err);
+	r = steering_index(group, index, slot, err);
+	parts_apply(group, clock_now_ns());
+	return r;
 }
 
 static int control_trace(void *ctx, const char *name, const struct steer_trace_request *request,

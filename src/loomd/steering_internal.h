@@ -116,6 +116,7 @@ struct group {
 	uint64_t indices;
 	uint32_t max_over_mean_permille, jain_permille;
 	uint64_t resets;
+	uint64_t sampled_ns;
 	json_t *saved_members; /* owned; of the state file */
 
 	/* Rows of this poll, pointing into the space's. */
@@ -132,6 +133,7 @@ struct steering {
 	struct steer_truth *truth; /* owned */
 	bool exact;
 	bool migrates;
+	bool holds;
 	struct space **spaces; /* owned, each */
 	size_t space_count;
 	struct group **groups; /* owned, each; in the configuration's order */
@@ -146,9 +148,13 @@ struct steering {
 	uint64_t first_ns; /* when the first poll was */
 	bool save;	   /* something is to be kept */
 	uint64_t poll_cost_ns;
-	uint64_t history_ns; /* when the last period ended */
-	struct join_server *join;
+	uint64_t history_ns;	  /* when the last period ended */
+	struct join_server *join; /* owned; NULL: none is wanted */
+	uint64_t last_join_id;
 	struct steering_trace *trace; /* owned; NULL: nobody traces */
+	struct loop_timer *trace_timer;
+	void (*admin_soon)(void *ctx); /* a stream has bytes */
+	void *admin_ctx;
 };
 
 /* ---- steering_poll.c ---- */
@@ -193,6 +199,7 @@ void parts_apply(struct group *group, uint64_t now);
 /* -errno: no part could; the old program stays. */
 int parts_load(struct group *group, const struct config_steer_policy_options *policy,
 	       struct err *err);
+int parts_load_traced(struct group *group, const struct steer_const *filter, struct err *err);
 int parts_attach(struct group *group, struct err *err);
 int parts_detach(struct group *group, struct err *err);
 void parts_set_mode(struct group *group);
@@ -226,6 +233,11 @@ int steering_view(struct steering *steering, const char *group, struct steer_vie
 		  struct err *err);
 int steering_explain(struct group *group, const struct steer_flow_request *flow,
 		     struct steer_explanation *ret, struct err *err);
+void steering_index_adopt(struct group *group);
+/* A member's own: what is another's is refused (-EEXIST), what is nobody's is no error to remove.
+ */
+int steering_index_own(struct group *group, uint32_t index, const struct member *member, bool add,
+		       struct err *err);
 int steering_index(struct group *group, uint32_t index, uint16_t slot, struct err *err);
 
 /* ---- steering_trace.c ---- */

@@ -8,25 +8,22 @@
 #include "base/log.h"
 #include "steering_internal.h"
 
-#define NO_SCALE 1.0
+_Static_assert(CONFIG_STEER_RULE_MEMBERSHIP == (int)GUARD_RULE_MEMBERSHIP,
+	       "the configuration's rules are the guard's first ones");
 
-/* The configuration's rules and units, in those of the guard. */
-static const struct {
-	enum guard_rule_id id;
-	double scale;
-} rule_of[CONFIG_STEER_RULES] = {
-	[CONFIG_STEER_RULE_IMBALANCE] = { GUARD_RULE_IMBALANCE, 1000 },
-	[CONFIG_STEER_RULE_JAIN] = { GUARD_RULE_JAIN, 1000 },
-	[CONFIG_STEER_RULE_DROPS] = { GUARD_RULE_DROPS, NO_SCALE },
-	[CONFIG_STEER_RULE_OVERFLOW] = { GUARD_RULE_OVERFLOW, NO_SCALE },
-	[CONFIG_STEER_RULE_QUEUE_AGE] = { GUARD_RULE_STUCK, 1e9 },
-	[CONFIG_STEER_RULE_FALLBACKS] = { GUARD_RULE_FALLBACKS, NO_SCALE },
-	[CONFIG_STEER_RULE_LATENCY] = { GUARD_RULE_P99_RELATIVE, 1000 },
-	[CONFIG_STEER_RULE_PROBE_FAILURES] = { GUARD_RULE_PROBE_FAILURES, NO_SCALE },
-	[CONFIG_STEER_RULE_METRIC] = { GUARD_RULE_APP_METRIC, 1000 },
-	[CONFIG_STEER_RULE_FOREIGN] = { GUARD_RULE_FOREIGN, NO_SCALE },
-	[CONFIG_STEER_RULE_MEMBERSHIP] = { GUARD_RULE_MEMBERSHIP, NO_SCALE },
-};
+/* How the configuration writes a value, in the guard's units. */
+static double scale_of(enum guard_rule_id rule)
+{
+	switch (guard_rule_unit(rule)) {
+	case GUARD_UNIT_RATIO:
+	case GUARD_UNIT_VALUE:
+		return 1000;
+	case GUARD_UNIT_NS:
+		return (double)NSEC_PER_SEC;
+	default:
+		return 1;
+	}
+}
 
 static enum guard_action action_of(enum config_steer_action action)
 {
@@ -53,23 +50,25 @@ static void configure_guard(struct group *group)
 	to->cooldown_ns = from->cooldown_ns;
 	for (int i = 0; i < CONFIG_STEER_RULES; i++) {
 		const struct config_steer_rule *rule = &from->rules[i];
-		struct guard_rule *into = &to->rules[rule_of[i].id];
+		struct guard_rule *into = &to->rules[i];
+		double scale = scale_of((enum guard_rule_id)i);
 
 		into->enabled = from->enabled && rule->enabled;
 		into->action = action_of(rule->action);
-		if (guard_rule_unit(rule_of[i].id) == GUARD_UNIT_FLAG)
-			continue;
-		if (i == CONFIG_STEER_RULE_LATENCY)
-			into->relative_permille = 0;
-		into->threshold = (uint64_t)(rule->threshold * rule_of[i].scale);
-		into->clear = (uint64_t)(rule->clear * rule_of[i].scale);
 		into->windows = (uint16_t)rule->windows;
-		into->below = rule_of[i].id == GUARD_RULE_JAIN || rule->clear > rule->threshold;
-		if (i <= CONFIG_STEER_RULE_JAIN || i == CONFIG_STEER_RULE_FALLBACKS)
+		if (guard_rule_unit((enum guard_rule_id)i) == GUARD_UNIT_FLAG)
+			continue;
+		into->threshold = (uint64_t)(rule->threshold * scale);
+		into->clear = (uint64_t)(rule->clear * scale);
+		into->below = rule->below;
+		if (i == CONFIG_STEER_RULE_IMBALANCE || i == CONFIG_STEER_RULE_JAIN ||
+		    i == CONFIG_STEER_RULE_FALLBACKS)
 			into->minimum = from->min_selections;
 	}
-	if (!from->enabled)
-		to->rules[GUARD_RULE_DROP_SHARE].enabled = false;
+	to->rules[GUARD_RULE_DROP_SHARE].enabled &= from->enabled &&
+						    from->rules[CONFIG_STEER_RULE_DROPS].enabled;
+	to->rules[GUARD_RULE_DROP_SHARE].action =
+		action_of(from->rules[CONFIG_STEER_RULE_DROPS].action);
 }
 
 void moves_configure(struct group *group)
@@ -136,6 +135,8 @@ void moves_done(struct group *group, const struct rollout_move *move)
 	if (move->kind != ROLLOUT_FROZE && move->kind != ROLLOUT_UNFROZE)
 		group->moves[back]++;
 	parts_set_mode(group);
+	for (size_t i = 0; i < group->member_count; i++)
+		joined_state(group, &group->members[i]);
 	guard_phase(group->guard, rollout_share_permille(&group->rollout) > 0);
 	group->steering->save = true;
 	if (move->actor == ROLLOUT_BY_GUARD || move->actor == ROLLOUT_BY_REPAIR)
@@ -243,8 +244,9 @@ static uint64_t got(const struct member *member)
 	return member->view.count.selected_packets + member->view.count.kernel_packets;
 }
 
-static void note_balance(struct group *group)
+static void note_balance(struct group *group, uint64_t now)
 {
+	uint64_t span = group->sampled_ns ? now - group->sampled_ns : NSEC_PER_SEC;
 	uint64_t values[STEER_MAX_SLOTS];
 	uint32_t weights[STEER_MAX_SLOTS];
 	size_t n = 0;
@@ -252,23 +254,27 @@ static void note_balance(struct group *group)
 	for (size_t i = 0; i < group->member_count; i++) {
 		struct member *member = &group->members[i];
 		uint64_t packets = got(member);
+		uint64_t more = packets -
+				(packets >= member->rate_packets ? member->rate_packets : 0);
 
-		member->view.rate = packets >= member->rate_packets ? packets - member->rate_packets
-								    : packets;
+		member->view.rate = span ? more * NSEC_PER_SEC / span : 0;
 		member->rate_packets = packets;
 		member->view.stuck = member->view.queue_age_ns >=
-				     group->guard_config.rules[GUARD_RULE_STUCK].threshold;
+				     group->guard_config.rules[GUARD_RULE_QUEUE_AGE].threshold;
 		if (member->view.state != STEER_ACTIVE || n == STEER_MAX_SLOTS)
 			continue;
-		values[n] = member->view.rate;
+		values[n] = more;
 		weights[n++] = member->view.weight;
 	}
+	group->sampled_ns = now;
 	guard_balance(values, weights, n, &group->max_over_mean_permille, &group->jain_permille);
 }
 
 static void feed(struct group *group, const uint64_t *counters, uint64_t now)
 {
-	bool enforced = rollout_share_permille(&group->rollout) > 0;
+	/* Policy hash leaves the choice to the kernel, but for members that may not be chosen. */
+	bool by_policy = rollout_share_permille(&group->rollout) > 0 &&
+			 group->policy.policy != CONFIG_STEER_HASH;
 	struct guard_member members[GUARD_MAX_MEMBERS];
 	struct guard_sample sample = {
 		.now = now,
@@ -279,8 +285,8 @@ static void feed(struct group *group, const uint64_t *counters, uint64_t now)
 		.probes = group->probes,
 		.probe_failures = group->probe_failures,
 		.probe_p99_ns = group->last_probe_p99_ns,
-		.has_app_metric = group->has_metric,
-		.app_metric = group->metric,
+		.has_metric = group->has_metric,
+		.metric = group->metric,
 		.unexpected_membership = group->unexpected,
 	};
 	struct guard_verdict verdict;
@@ -301,9 +307,7 @@ static void feed(struct group *group, const uint64_t *counters, uint64_t now)
 			.identity = member->view.cookie,
 			.weight = member->view.weight,
 			.eligible = member->view.state == STEER_ACTIVE,
-			.selections = enforced && group->rollout.state == ROLLOUT_ENFORCED
-					      ? member->view.count.selected_packets
-					      : got(member),
+			.selections = by_policy ? member->view.count.selected_packets : got(member),
 			.bytes = member->view.count.selected_bytes +
 				 member->view.count.kernel_bytes,
 			.drops = member->view.drops,
@@ -322,7 +326,7 @@ void moves_sample(struct group *group, uint64_t now)
 	struct rollout_move move;
 
 	count(group, counters);
-	note_balance(group);
+	note_balance(group, now);
 	rollout_gate(&group->rollout,
 		     report_gate(group->steering, (enum config_steer_policy)group->policy.policy));
 	feed(group, counters, now);

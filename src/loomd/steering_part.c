@@ -71,6 +71,7 @@ static int open_part(struct group *group, size_t p, struct err *err)
 	struct steer_options options = { .udp = group->config->udp,
 					 .reads_group = group->steering->exact,
 					 .migrates = group->steering->migrates,
+					 .holds = group->steering->holds,
 					 .policy = part_policy(&group->policy) };
 	char dir[256];
 	int r;
@@ -83,6 +84,8 @@ static int open_part(struct group *group, size_t p, struct err *err)
 	if (r < 0)
 		return err_prefix(err, "group %s", group->name);
 	part->dirty = true;
+	if (steer_adopted(part->steer))
+		steering_index_adopt(group);
 	/* What the predecessor attached is the same policy's: it is replaced, not fought. */
 	part->attached = false;
 	return 0;
@@ -187,7 +190,7 @@ static void follow_attachment(struct group *group, size_t p)
 	struct part *part = &group->parts[p];
 	struct err err = { 0 };
 
-	if (group->detached || !part->group)
+	if (group->detached || group->rollout.fallback || !part->group)
 		return;
 	if (part->attached) {
 		part->foreign = part->exact &&
@@ -277,35 +280,47 @@ int parts_detach(struct group *group, struct err *err)
 	return 0;
 }
 
+/* One part's program, in force where the old one was. */
+static int load_part(struct group *group, size_t p, const struct steer_policy_options *policy,
+		     const struct steer_const *filter, struct err *err)
+{
+	struct part *part = &group->parts[p];
+	int r = filter ? steer_load_traced(part->steer, filter, err)
+		       : steer_load(part->steer, policy, err);
+
+	if (r == 0 && part->attached && !part->foreign && has_members(group, p))
+		r = attach_part(group, p, err);
+	part->dirty = true;
+	return r;
+}
+
+/* Both families have one program: what fails for one goes back for the other. */
+static int load_parts(struct group *group, const struct steer_policy_options *policy,
+		      const struct steer_const *filter, struct err *err)
+{
+	struct steer_policy_options before = part_policy(&group->policy);
+	int r = 0;
+
+	for (size_t p = 0; p < STEERING_PARTS && r == 0; p++)
+		if (group->parts[p].steer)
+			r = load_part(group, p, policy, filter, err);
+	for (size_t p = 0; p < STEERING_PARTS && r < 0; p++)
+		if (group->parts[p].steer)
+			load_part(group, p, &before, NULL, NULL);
+	return r;
+}
+
 int parts_load(struct group *group, const struct config_steer_policy_options *policy,
 	       struct err *err)
 {
 	struct steer_policy_options options = part_policy(policy);
-	struct steer_policy_options before = part_policy(&group->policy);
 
-	for (size_t p = 0; p < STEERING_PARTS; p++) {
-		struct part *part = &group->parts[p];
-		bool attached = part->attached && !part->foreign;
-		int r;
+	return load_parts(group, &options, NULL, err);
+}
 
-		if (!part->steer)
-			continue;
-		r = steer_load(part->steer, &options, err);
-		if (r == 0 && attached)
-			r = attach_part(group, p, err);
-		if (r == 0) {
-			part->dirty = true;
-			continue;
-		}
-		/* Both families have one policy. */
-		for (size_t q = 0; q <= p; q++)
-			if (group->parts[q].steer &&
-			    steer_load(group->parts[q].steer, &before, NULL) == 0 &&
-			    group->parts[q].attached)
-				attach_part(group, q, NULL);
-		return r;
-	}
-	return 0;
+int parts_load_traced(struct group *group, const struct steer_const *filter, struct err *err)
+{
+	return load_parts(group, NULL, filter, err);
 }
 
 void parts_close(struct group *group, enum plane_exit how)

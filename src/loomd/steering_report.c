@@ -6,6 +6,7 @@
 void report_probe(struct steering *steering)
 {
 	steering->migrates = true;
+	steering->holds = true;
 }
 
 void report_period(struct steering *steering, uint64_t now)

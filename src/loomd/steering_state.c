@@ -231,7 +231,7 @@ int steering_open_audit(struct steering *steering, struct err *err)
 void steering_audit(struct steering *steering, json_t *line)
 {
 	struct timespec now;
-	char stamp[40];
+	char second[32], stamp[48];
 	struct tm when;
 	char *text;
 
@@ -239,8 +239,8 @@ void steering_audit(struct steering *steering, json_t *line)
 		return;
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &when);
-	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &when);
-	snprintf(stamp + strlen(stamp), 8, ".%03ldZ", now.tv_nsec / 1000000);
+	strftime(second, sizeof(second), "%Y-%m-%dT%H:%M:%S", &when);
+	snprintf(stamp, sizeof(stamp), "%s.%03uZ", second, (unsigned int)(now.tv_nsec / 1000000));
 	json_object_set_new(line, "at", json_string(stamp));
 	text = json_dumps(line, JSON_COMPACT);
 	json_decref(line);

@@ -71,7 +71,7 @@ static void view_rollout(const struct group *group, struct steer_group_view *vie
 	view->reverted = rollout->reverted;
 	view->state_age_ns = now - rollout->since_ns;
 	view->cooldown_ns = rollout->cooldown_until_ns > now ? rollout->cooldown_until_ns - now : 0;
-	snprintf(view->held_back, sizeof(view->held_back), "%s",
+	snprintf(view->held_back, sizeof(view->held_back), "%.159s",
 		 rollout->gate[0]	      ? rollout->gate
 		 : group->parts[0].trouble[0] ? group->parts[0].trouble
 		 : group->parts[1].trouble[0] ? group->parts[1].trouble

@@ -7,7 +7,7 @@
  * enough good ones, by a stricter limit, clear it.  A window between the two limits, or with too
  * little in it to say, counts neither way.
  *
- * Chance is not a verdict: the two balance rules only count what noise of independent selections
+ * Chance is not a verdict: the two balance rules only count what chance in independent selections
  * cannot explain, so that a slow or a large group is not taken for a skewed one. */
 #ifndef LOOM_GUARD_H
 #define LOOM_GUARD_H
@@ -20,8 +20,9 @@
 #define GUARD_FALLBACK_REASONS 16
 #define GUARD_NO_MEMBER	       UINT32_MAX
 
-#define GUARD_DEFAULT_WINDOW_NS	  10000000000ull
-#define GUARD_DEFAULT_COOLDOWN_NS 60000000000ull
+#define GUARD_DEFAULT_WINDOW_NS	     10000000000ull
+#define GUARD_DEFAULT_COOLDOWN_NS    300000000000ull
+#define GUARD_DEFAULT_MIN_SELECTIONS 200
 
 /* In the order of severity: of several at once the last one wins. */
 enum guard_action {
@@ -34,37 +35,38 @@ enum guard_action {
 
 /* Rule, its name in the configuration and in audit records, unit of its value, then the defaults:
  * enabled, action, threshold, clear, relative (permille of the baseline, 0: none), minimum,
- * windows, clear windows; then what it is.  Of several rules that trip at once the first one with
- * the severest action speaks.
+ * windows, clear windows; then what it is.  The first ones in the order of enum
+ * config_steer_rule_name.  Of several rules that trip at once the first one with the severest
+ * action speaks.
  *
- * STUCK only warns: the kernel's hash would send a stuck member its whole share, so moving back
- * rarely helps.  P99 and APP_METRIC know no limit that fits every application. */
-#define GUARD_RULES(X)                                                                          \
-	X(IMBALANCE, "imbalance", PERMILLE, true, REVERT, 1800, 1500, 1250, 50, 2, 3,           \
-	  "the busiest member's selections over its share")                                     \
-	X(JAIN, "jain", PERMILLE, true, REVERT, 600, 700, 1250, 50, 2, 3,                       \
-	  "Jain's fairness index of selections over weights")                                   \
-	X(DROPS, "drops", COUNT, true, REVERT, 10000, 1000, 2000, 0, 2, 3, "drops in a window") \
-	X(DROP_SHARE, "drop_share", PERMILLE, true, REVERT, 10, 5, 1500, 50, 2, 3,              \
-	  "drops over all selections")                                                          \
-	X(OVERFLOW, "overflow", PERMILLE, true, REVERT, 500, 100, 1500, 0, 2, 3,                \
-	  "samples in which a member's queue was full")                                         \
-	X(STUCK, "stuck", NS, true, WARN, 5000000000ull, 1000000000ull, 0, 0, 1, 2,             \
-	  "age of a queue whose head does not move")                                            \
-	X(FALLBACKS, "fallbacks", PERMILLE, true, REVERT, 100, 50, 1500, 50, 2, 3,              \
-	  "selections that the policy left to the kernel")                                      \
-	X(P99, "p99", NS, false, REVERT, 1000000000ull, 500000000ull, 0, 0, 3, 3,               \
-	  "the probe's 99th percentile")                                                        \
-	X(P99_RELATIVE, "p99_relative", PERMILLE, true, REVERT, 2000, 1500, 0, 5000000, 3, 3,   \
-	  "the probe's 99th percentile over its baseline")                                      \
-	X(PROBE_FAILURES, "probe_failures", PERMILLE, true, REVERT, 200, 50, 1500, 3, 2, 3,     \
-	  "probes that failed")                                                                 \
-	X(APP_METRIC, "app_metric", VALUE, false, REVERT, 0, 0, 0, 0, 3, 3,                     \
-	  "the application's own metric")                                                       \
-	X(FOREIGN, "foreign_program", FLAG, true, REPAIR, 0, 0, 0, 0, 0, 1,                     \
-	  "a program of somebody else is attached")                                             \
-	X(MEMBERSHIP, "membership", FLAG, true, WARN, 0, 0, 0, 0, 0, 1,                         \
-	  "a member nobody expected, or one missing")
+ * QUEUE_AGE only warns: the kernel's hash would send a stuck member its whole share, so moving back
+ * rarely helps.  P99 and METRIC know no limit that fits every application. */
+#define GUARD_RULES(X)                                                                           \
+	X(IMBALANCE, "imbalance", RATIO, true, REVERT, 1800, 1500, 1250,                         \
+	  GUARD_DEFAULT_MIN_SELECTIONS, 2, 3, "the busiest member's selections over its share")  \
+	X(JAIN, "jain", RATIO, true, REVERT, 600, 700, 1250, GUARD_DEFAULT_MIN_SELECTIONS, 2, 3, \
+	  "Jain's fairness index of selections over weights")                                    \
+	X(DROPS, "drops", COUNT, true, REVERT, 1000, 100, 2000, 0, 2, 3, "drops in a window")    \
+	X(OVERFLOW, "overflow", PERMILLE, true, REVERT, 500, 100, 1500, 0, 2, 3,                 \
+	  "part of the samples in which a member's queue was full")                              \
+	X(QUEUE_AGE, "queue_age", NS, true, WARN, 5000000000ull, 1000000000ull, 0, 0, 1, 2,      \
+	  "age of a queue whose head does not move")                                             \
+	X(FALLBACKS, "fallbacks", PERMILLE, true, REVERT, 100, 50, 1500,                         \
+	  GUARD_DEFAULT_MIN_SELECTIONS, 2, 3, "selections that the policy left to the kernel")   \
+	X(LATENCY, "latency", RATIO, true, REVERT, 2000, 1500, 0, 5000000, 3, 3,                 \
+	  "the probe's 99th percentile over its baseline")                                       \
+	X(PROBE_FAILURES, "probe_failures", PERMILLE, true, REVERT, 300, 50, 1500, 3, 2, 3,      \
+	  "probes that failed")                                                                  \
+	X(METRIC, "metric", VALUE, false, REVERT, 0, 0, 0, 0, 3, 3,                              \
+	  "the application's own metric")                                                        \
+	X(FOREIGN, "foreign", FLAG, true, REPAIR, 0, 0, 0, 0, 0, 1,                              \
+	  "a program of somebody else is attached, or none")                                     \
+	X(MEMBERSHIP, "membership", FLAG, true, WARN, 0, 0, 0, 0, 0, 1,                          \
+	  "a member nobody expected, or one missing")                                            \
+	X(DROP_SHARE, "drop_share", PERMILLE, true, REVERT, 10, 5, 1500,                         \
+	  GUARD_DEFAULT_MIN_SELECTIONS, 2, 3, "drops over all that came")                        \
+	X(P99, "p99", NS, false, REVERT, 1000000000ull, 500000000ull, 0, 0, 3, 3,                \
+	  "the probe's 99th percentile")
 
 enum guard_rule_id {
 #define X(id, ...) GUARD_RULE_##id,
@@ -74,8 +76,9 @@ enum guard_rule_id {
 };
 
 enum guard_unit {
-	GUARD_UNIT_PERMILLE,
-	GUARD_UNIT_COUNT, /* per window_ns */
+	GUARD_UNIT_PERMILLE, /* of a whole */
+	GUARD_UNIT_RATIO,    /* thousandths: 1800 is 1.8 */
+	GUARD_UNIT_COUNT,    /* per window_ns */
 	GUARD_UNIT_NS,
 	GUARD_UNIT_VALUE, /* thousandths of the application's unit */
 	GUARD_UNIT_FLAG,  /* no threshold: set is bad */
@@ -84,22 +87,23 @@ enum guard_unit {
 struct guard_rule {
 	bool enabled;
 	enum guard_action action;
-	bool below;	    /* low values are the bad ones (JAIN; APP_METRIC as configured) */
-	uint64_t threshold; /* bad: the value is past it ... */
-	uint64_t clear;	    /* good: the value is not past it */
-	uint32_t
-		relative_permille; /* ... and past this part of the baseline, where one is known;
-				    * 0: the baseline does not count.  (below: past its inverse.) */
-	uint64_t minimum; /* no verdict with less: selections; probes for PROBE_FAILURES; the p99
-			   * in ns for P99_RELATIVE */
+	bool below;	    /* low values are the bad ones (JAIN; METRIC as configured) */
+	uint64_t threshold; /* bad: the value is past it, and past the relative limit */
+	uint64_t clear;	    /* good: the value is not past it, or not past the baseline */
+	/* Permille of the baseline: above 1000; 0: the baseline does not count.  With below, the
+	 * limit is the baseline divided by it. */
+	uint32_t relative_permille;
+	/* No verdict with less of: selections; PROBE_FAILURES: probes; LATENCY: p99 in ns. */
+	uint64_t minimum;
 	uint16_t windows; /* bad ones in a row that trip it; flags: 0 is at the sample itself */
 	uint16_t clear_windows; /* good ones in a row that clear it */
 };
 
 struct guard_config {
 	uint64_t window_ns;
-	uint64_t cooldown_ns; /* after an action other than WARN nothing else happens so long, nor
-			       * does a rule speak again; a share put in force anew ends it */
+	/* After a revert no revert, after a fallback neither; a share put in force anew ends it.
+	 * Nor does a rule repeat its warning sooner; a repair is asked for once a window. */
+	uint64_t cooldown_ns;
 	uint32_t fallback_reasons; /* bit n: fallbacks[n] counts as the policy's failure */
 	struct guard_rule rules[GUARD_RULE_COUNT];
 };
@@ -130,8 +134,8 @@ struct guard_sample {
 	uint64_t probes;			    /* counter */
 	uint64_t probe_failures;		    /* counter, part of probes */
 	uint64_t probe_p99_ns;			    /* over the last window or so; 0: none */
-	bool has_app_metric;
-	uint64_t app_metric; /* thousandths */
+	bool has_metric;
+	uint64_t metric; /* thousandths */
 	bool foreign_program;
 	bool unexpected_membership;
 };
@@ -144,12 +148,12 @@ struct guard_verdict {
 	uint32_t member;    /* slot, or GUARD_NO_MEMBER */
 	uint64_t value;	    /* in the rule's unit, as the following */
 	uint64_t threshold; /* the limit as it was: with the baseline in it */
-	uint64_t baseline;
+	uint64_t baseline;  /* LATENCY: in ns */
 	bool has_baseline;
 	char text[128]; /* the same as a sentence; fits rollout's reason */
 };
 
-/* Private to guard.c and guard_rule.c from here to struct guard. */
+/* Private to guard*.c from here to struct guard. */
 struct guard_slot {
 	uint64_t identity;
 	uint64_t last_selections;
@@ -173,10 +177,9 @@ struct guard_window {
 	uint64_t probe_failures;
 	uint64_t p99_sum;
 	uint32_t p99_samples;
-	uint64_t app_sum;
-	uint32_t app_samples;
-	bool foreign_program;
-	bool unexpected_membership;
+	uint64_t metric_sum;
+	uint32_t metric_samples;
+	bool flags[GUARD_RULE_COUNT]; /* of the rules that are flags */
 };
 
 struct guard_rule_state {
@@ -194,7 +197,8 @@ struct guard {
 	bool enforced_share;
 	bool started; /* a sample has come: the counters have a past */
 	uint64_t last_ns;
-	uint64_t quiet_until_ns;
+	enum guard_action quiet_action; /* neither this nor less, of REVERT and FALLBACK ... */
+	uint64_t quiet_until_ns;	/* ... before */
 	uint64_t last_total;
 	uint64_t last_fallbacks[GUARD_FALLBACK_REASONS];
 	uint64_t last_probes;

@@ -24,11 +24,11 @@
 #define ROLLOUT_REASON_LEN 128
 #define ROLLOUT_POINT_LEN  16 /* "canary:999" with its end, and room */
 
-/* Defaults.  A group of which the configuration says nothing more goes to shadow by itself and
- * selects nothing until somebody asks for it. */
-#define ROLLOUT_DEFAULT_TARGET	    "shadow"
-#define ROLLOUT_DEFAULT_AUTOMATIC   true
-#define ROLLOUT_DEFAULT_CANARY	    10, 50, 250, 500 /* permille */
+/* Defaults, the configuration's: a group of which it says nothing more is observed, and nothing is
+ * selected until somebody asks for it. */
+#define ROLLOUT_DEFAULT_TARGET	    ROLLOUT_OBSERVE
+#define ROLLOUT_DEFAULT_AUTOMATIC   false
+#define ROLLOUT_DEFAULT_CANARY	    10, 100, 500 /* permille */
 #define ROLLOUT_DEFAULT_SOAK_NS	    60000000000ull
 #define ROLLOUT_DEFAULT_COOLDOWN_NS 300000000000ull
 
@@ -73,11 +73,11 @@ struct rollout {
 	enum rollout_actor fallback_by; /* who made the fallback there is */
 	bool automatic;
 	bool reverted;
-	struct rollout_point target;  /* how far it goes by itself: the configuration's, or where an
-				       * operator moved it back to */
-	struct rollout_point highest; /* where a rollback came from; OBSERVE: there was none */
-	uint64_t since_ns;	      /* when it came to where it is */
-	uint64_t cooldown_until_ns;   /* 0: none */
+	bool held;		       /* an operator moved it back: not forward by itself */
+	struct rollout_point target;   /* how far it goes by itself */
+	struct rollout_point highest;  /* where a rollback came from; OBSERVE: there was none */
+	uint64_t since_ns;	       /* when it came to where it is */
+	uint64_t cooldown_until_ns;    /* 0: none */
 	char gate[ROLLOUT_REASON_LEN]; /* why the policy cannot be armed; empty: it can */
 };
 
@@ -105,8 +105,7 @@ int rollout_config_check(const struct rollout_config *config, struct err *err);
 
 /* In observe.  config is borrowed until the next rollout_configure() and must be a checked one. */
 void rollout_init(struct rollout *rollout, const struct rollout_config *config, uint64_t now);
-/* A new configuration takes the old one's place; moves nothing.  An operator's hold (a target below
- * the configuration's) ends. */
+/* A new configuration takes the old one's place.  Moves nothing, and an operator's hold stays. */
 void rollout_configure(struct rollout *rollout, const struct rollout_config *config);
 /* What another process, or an earlier life of this one, left in force.  saved's config and times
  * are not used: the soak time starts anew, and a cooldown, where it was reverted, too. */
@@ -146,8 +145,8 @@ int rollout_fallback(struct rollout *rollout, enum rollout_actor actor, const ch
 int rollout_resume(struct rollout *rollout, enum rollout_actor actor, const char *reason,
 		   uint64_t now, struct rollout_move *move, struct err *err);
 
-/* An operator's.  Return 1 with move filled, or 0 if it is so already.  The soak time goes on while
- * frozen, but is served again in full after unfreezing. */
+/* An operator's.  Return 1 with move filled, or 0 if it is so already.  Unfreezing starts the soak
+ * time anew. */
 int rollout_freeze(struct rollout *rollout, const char *reason, uint64_t now,
 		   struct rollout_move *move);
 int rollout_unfreeze(struct rollout *rollout, const char *reason, uint64_t now,

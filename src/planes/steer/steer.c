@@ -89,7 +89,8 @@ static int adopt(struct steer *steer, struct err *err)
 			continue;
 		pin_path(steer->pin_dir, i, path);
 		steer->maps[i] = bpf_obj_get(path);
-		if (steer->maps[i] < 0 && i != STEER_MAP_INDEX && i != STEER_MAP_FLOWS)
+		if (steer->maps[i] < 0 && i != STEER_MAP_INDEX && i != STEER_MAP_FLOWS &&
+		    i != STEER_MAP_HELD)
 			return err_set(err, -EBADMSG, "cannot take over %s: %s is missing",
 				       steer->pin_dir, steer_pin_names[i]);
 	}
@@ -99,6 +100,7 @@ static int adopt(struct steer *steer, struct err *err)
 int steer_open(struct steer **ret, const struct steer_options *options, struct err *err)
 {
 	struct steer *steer = calloc(1, sizeof(*steer));
+	uint32_t counts[STEER_VSHARDS] = { 0 };
 	int r = 0;
 
 	*ret = NULL;
@@ -110,6 +112,7 @@ int steer_open(struct steer **ret, const struct steer_options *options, struct e
 	steer->udp = options->udp;
 	steer->reads_group = options->reads_group;
 	steer->migrates = options->migrates;
+	steer->holds = options->holds;
 	steer->cpus = libbpf_num_possible_cpus();
 	if (options->pin_dir) {
 		snprintf(steer->pin_dir, sizeof(steer->pin_dir), "%s", options->pin_dir);
@@ -132,10 +135,14 @@ int steer_open(struct steer **ret, const struct steer_options *options, struct e
 		r = map_arrays(steer, err);
 	if (r < 0)
 		goto fail;
+	if (steer->adopted)
+		steer_index_vshards(steer, counts);
 	if (!steer->adopted) {
 		memcpy(steer->control->salt, &steer->salt, sizeof(steer->salt));
 		__atomic_store_n(&steer->control->abi_version, STEER_ABI_VERSION, __ATOMIC_RELEASE);
 	}
+	for (size_t i = 0; steer->adopted && i < STEER_VSHARDS; i++)
+		steer->indices += counts[i];
 	*ret = steer;
 	return 0;
 fail:

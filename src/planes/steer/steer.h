@@ -34,6 +34,7 @@ struct steer_options {
 	bool udp;
 	bool reads_group;
 	bool migrates;
+	bool holds; /* a sockmap for sockets that others hold: CAP_NET_ADMIN */
 	struct steer_policy_options policy;
 };
 
@@ -84,8 +85,15 @@ void steer_take(struct steer *steer, uint16_t slot);
 /* rx_index_to_slot.  -ENODEV: the policy has none; -ENOSPC. */
 int steer_index_put(struct steer *steer, uint32_t index, uint16_t slot);
 int steer_index_remove(struct steer *steer, uint32_t index);
-/* Which vshards have an override by now is the table's business: bits of [STEER_VSHARDS]. */
+/* For those who work out what the program does. */
+uint64_t steer_salt(const struct steer *steer);
+uint32_t steer_source_hash(const __be32 addr[4], uint64_t salt);
+
+/* STEER_NOBODY: nobody's. */
+uint16_t steer_index_owner(const struct steer *steer, uint32_t index);
 uint64_t steer_index_count(const struct steer *steer);
+/* Adds to each vshard how many it has; walks the map. */
+void steer_index_vshards(const struct steer *steer, uint32_t counts[STEER_VSHARDS]);
 
 /* Sums over CPUs. */
 int steer_counters(const struct steer *steer, uint64_t counters[STEER_COUNTERS_END]);

@@ -107,7 +107,12 @@ int steer_index_put(struct steer *steer, uint32_t index, uint16_t slot)
 
 	if (steer->maps[STEER_MAP_INDEX] < 0)
 		return -ENODEV;
-	if (bpf_map_update_elem(steer->maps[STEER_MAP_INDEX], &index, &value, BPF_ANY) == 0)
+	if (bpf_map_update_elem(steer->maps[STEER_MAP_INDEX], &index, &value, BPF_NOEXIST) == 0) {
+		steer->indices++;
+		return 0;
+	}
+	if (errno == EEXIST &&
+	    bpf_map_update_elem(steer->maps[STEER_MAP_INDEX], &index, &value, BPF_EXIST) == 0)
 		return 0;
 	return errno == E2BIG ? -ENOSPC : -errno;
 }
@@ -116,9 +121,10 @@ int steer_index_remove(struct steer *steer, uint32_t index)
 {
 	if (steer->maps[STEER_MAP_INDEX] < 0)
 		return -ENODEV;
-	return bpf_map_delete_elem(steer->maps[STEER_MAP_INDEX], &index) < 0 && errno != ENOENT
-		       ? -errno
-		       : 0;
+	if (bpf_map_delete_elem(steer->maps[STEER_MAP_INDEX], &index) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	steer->indices--;
+	return 0;
 }
 
 int steer_fallback_pinned(const char *pin_dir, struct err *err)

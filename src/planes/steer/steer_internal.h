@@ -28,6 +28,7 @@ struct steer {
 	bool udp;
 	bool reads_group;
 	bool migrates;
+	bool holds;
 	bool adopted;
 	struct steer_policy_options policy;
 	uint64_t salt;
@@ -38,6 +39,7 @@ struct steer {
 	uint32_t program_id;
 	int events; /* owned; -1: not traced */
 	int cpus;
+	uint64_t indices; /* entries of rx_index_to_slot */
 };
 
 extern const char *const steer_pin_names[STEER_MAP_COUNT];

@@ -6,8 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "planes/steer/steer.skel.h"
 #include "steer_internal.h"
+#include "steer_maps.h"
+
+/* Its sections have the ABI's types. */
+#include "planes/steer/steer.skel.h"
 
 const char *const steer_pin_names[STEER_MAP_COUNT] = {
 #define STEER_PIN_NAME(name, pin, symbol) [STEER_MAP_##name] = pin,
@@ -26,22 +29,12 @@ static struct bpf_map *map_of(struct steer_bpf *bpf, enum steer_map map)
 	return bpf_object__find_map_by_name(bpf->obj, steer_map_names[map]);
 }
 
-static bool is_wanted(const struct steer_policy_options *policy, enum steer_map map)
-{
-	switch (map) {
-	case STEER_MAP_INDEX:
-		return policy->policy == STEER_WIREGUARD;
-	case STEER_MAP_FLOWS:
-		return policy->policy == STEER_GENERATION;
-	default:
-		return true;
-	}
-}
-
-static void specialise(const struct steer *steer, struct steer_bpf *bpf,
-		       const struct steer_policy_options *policy, const struct steer_const *filter)
+static struct steer_const constants(const struct steer *steer,
+				    const struct steer_policy_options *policy,
+				    const struct steer_const *filter)
 {
 	struct steer_const is = {
+		.without_held = !steer->holds,
 		.policy = policy->policy,
 		.udp = steer->udp,
 		.reads_group = steer->reads_group,
@@ -60,7 +53,7 @@ static void specialise(const struct steer *steer, struct steer_bpf *bpf,
 		is.trace_port = filter->trace_port;
 		is.trace_sample = filter->trace_sample;
 	}
-	memcpy((void *)&bpf->rodata->steer_const, &is, sizeof(is));
+	return is;
 }
 
 /* One entry: the kind of kernel that there is, and WireGuard's has a name of its own. */
@@ -81,7 +74,7 @@ static struct bpf_program *choose_program(const struct steer *steer, struct stee
 	return chosen;
 }
 
-static int prepare_maps(struct steer *steer, struct steer_bpf *bpf,
+static int prepare_maps(struct steer *steer, struct steer_bpf *bpf, const struct steer_const *is,
 			const struct steer_policy_options *policy, struct err *err)
 {
 	int r = 0;
@@ -89,7 +82,7 @@ static int prepare_maps(struct steer *steer, struct steer_bpf *bpf,
 	for (int i = 0; i < STEER_MAP_COUNT && r == 0; i++) {
 		struct bpf_map *map = map_of(bpf, i);
 
-		if (!is_wanted(policy, i))
+		if (!steer_map_is_needed(steer_map_names[i], is))
 			r = bpf_map__set_autocreate(map, false);
 		else if (steer->maps[i] >= 0)
 			r = bpf_map__reuse_fd(map, steer->maps[i]);
@@ -121,14 +114,14 @@ static int pin(const struct steer *steer, enum steer_map map, struct err *err)
 	return 0;
 }
 
-static int keep_new_maps(struct steer *steer, struct steer_bpf *bpf,
-			 const struct steer_policy_options *policy, struct err *err)
+static int keep_new_maps(struct steer *steer, struct steer_bpf *bpf, const struct steer_const *is,
+			 struct err *err)
 {
 	/* The control last: its presence says that the rest is whole. */
 	for (int i = STEER_MAP_COUNT - 1; i >= 0; i--) {
 		int r;
 
-		if (!is_wanted(policy, i) || steer->maps[i] >= 0)
+		if (!steer_map_is_needed(steer_map_names[i], is) || steer->maps[i] >= 0)
 			continue;
 		steer->maps[i] = dup(bpf_map__fd(map_of(bpf, i)));
 		if (steer->maps[i] < 0)
@@ -180,6 +173,7 @@ int steer_program_load(struct steer *steer, const struct steer_policy_options *p
 {
 	struct steer_bpf *bpf = steer_bpf__open();
 	struct bpf_program *chosen;
+	struct steer_const is;
 	int program = -1, events = -1;
 	uint32_t id = 0;
 	int r;
@@ -187,16 +181,17 @@ int steer_program_load(struct steer *steer, const struct steer_policy_options *p
 	if (!bpf)
 		return err_set(err, -errno, "cannot open the embedded program: %s",
 			       strerror(errno));
-	specialise(steer, bpf, policy, filter);
+	is = constants(steer, policy, filter);
+	memcpy((void *)&bpf->rodata->steer_const, &is, sizeof(is));
 	chosen = choose_program(steer, bpf, policy);
-	r = prepare_maps(steer, bpf, policy, err);
+	r = prepare_maps(steer, bpf, &is, policy, err);
 	if (r == 0)
 		r = filter ? bpf_map__set_max_entries(bpf->maps.steer_events, STEER_EVENTS_BYTES)
 			   : bpf_map__set_autocreate(bpf->maps.steer_events, false);
 	if (r == 0)
 		r = load(bpf, err);
 	if (r == 0)
-		r = keep_new_maps(steer, bpf, policy, err);
+		r = keep_new_maps(steer, bpf, &is, err);
 	if (r < 0)
 		goto out;
 	program = dup(bpf_program__fd(chosen));

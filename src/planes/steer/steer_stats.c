@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/wg_demux_abi.h"
 #include "steer_internal.h"
 
 int steer_counters(const struct steer *steer, uint64_t counters[STEER_COUNTERS_END])
@@ -46,16 +47,45 @@ int steer_member_counters(const struct steer *steer, uint16_t slot, struct steer
 	return r;
 }
 
+uint64_t steer_salt(const struct steer *steer)
+{
+	return steer->salt;
+}
+
+/* As plan_source_hash in steer_plan.bpf.h. */
+uint32_t steer_source_hash(const __be32 addr[4], uint64_t salt)
+{
+	__u64 high = (__u64)addr[0] << 32 | addr[1];
+	__u64 low = (__u64)addr[2] << 32 | addr[3];
+
+	if (high)
+		low ^= wg_mix(high, ~salt);
+	return (uint32_t)(wg_mix(low, salt) >> 32);
+}
+
+uint16_t steer_index_owner(const struct steer *steer, uint32_t index)
+{
+	__u32 slot;
+
+	if (steer->maps[STEER_MAP_INDEX] < 0 ||
+	    bpf_map_lookup_elem(steer->maps[STEER_MAP_INDEX], &index, &slot) < 0)
+		return STEER_NOBODY;
+	return (uint16_t)slot;
+}
+
 uint64_t steer_index_count(const struct steer *steer)
 {
+	return steer->indices;
+}
+
+void steer_index_vshards(const struct steer *steer, uint32_t counts[STEER_VSHARDS])
+{
 	__u32 key, *last = NULL;
-	uint64_t count = 0;
 
 	if (steer->maps[STEER_MAP_INDEX] < 0)
-		return 0;
+		return;
 	while (bpf_map_get_next_key(steer->maps[STEER_MAP_INDEX], last, &key) == 0) {
+		counts[key >> 24]++;
 		last = &key;
-		count++;
 	}
-	return count;
 }

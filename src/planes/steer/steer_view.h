@@ -105,5 +105,9 @@ const char *steer_member_state_name(enum steer_member_state state);
 const char *steer_policy_name(enum steer_policy policy);
 /* "slot_empty" ...: the counter's name in labels and JSON */
 const char *steer_counter_name(enum steer_counter counter);
+/* What it counts, in words; "" if there is none such. */
+const char *steer_counter_help(enum steer_counter counter);
+/* Whether the policy wanted to choose and the kernel's hash had to. */
+bool steer_counter_is_fallback(enum steer_counter counter);
 
 #endif
