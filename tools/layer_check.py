@@ -5,7 +5,7 @@ import re
 import sys
 
 LAYER = {
-    "abi": 0, "base": 1, "sys": 2, "config": 3, "model": 4, "planes": 5, "health": 5,
+    "abi": 0, "base": 1, "libloom": 1, "sys": 2, "config": 3, "model": 4, "planes": 5, "health": 5,
     "observe": 6, "admin": 7, "loomd": 8, "loom": 8,
 }
 # What a source includes of our own: "folder/file.h", or "file.h" beside it.

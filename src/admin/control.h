@@ -18,6 +18,7 @@
 #include "health/health.h"
 #include "model/model.h"
 #include "planes/lb/lb_stats.h"
+#include "control_steer.h"
 #include "stream.h"
 
 struct backend_request {
@@ -91,6 +92,8 @@ struct control {
 	 * go of it with stream_close.  -EBUSY: somebody traces already. */
 	int (*trace)(void *ctx, const struct trace_request *request, struct stream **ret,
 		     struct err *err);
+
+	const struct control_steer *steer; /* NULL: no steering groups are configured */
 };
 
 #endif

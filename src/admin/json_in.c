@@ -61,25 +61,48 @@ static int integer_read(struct json_in *member, const json_t *value, struct repl
 	return 0;
 }
 
-static int member_read(struct json_in *member, const json_t *value, struct reply *reply)
+static int member_read(struct json_in *member, json_t *value, struct reply *reply)
 {
+	static const char *const wanted[] = {
+		[JSON_IN_STRING] = "a string",
+		[JSON_IN_BOOL] = "true or false",
+		[JSON_IN_OBJECT] = "an object",
+		[JSON_IN_ARRAY] = "an array",
+	};
+	bool fits = false;
+
 	member->given = true;
-	if (member->type == JSON_IN_INTEGER)
+	switch (member->type) {
+	case JSON_IN_INTEGER:
 		return integer_read(member, value, reply);
-	member->string = json_string_value(value);
-	if (member->string)
+	case JSON_IN_STRING:
+		member->string = json_string_value(value);
+		fits = member->string;
+		break;
+	case JSON_IN_BOOL:
+		member->truth = json_is_true(value);
+		fits = json_is_boolean(value);
+		break;
+	case JSON_IN_OBJECT:
+	case JSON_IN_ARRAY:
+		member->value = value;
+		fits = member->type == JSON_IN_OBJECT ? json_is_object(value)
+						      : json_is_array(value);
+		break;
+	}
+	if (fits)
 		return 0;
-	reply_error(reply, REPLY_INVALID_VALUE, member->name,
-		    "cannot use %s: it is %s; give a string", member->name, json_type_name(value));
+	reply_error(reply, REPLY_INVALID_VALUE, member->name, "cannot use %s: it is %s; give %s",
+		    member->name, json_type_name(value), wanted[member->type]);
 	return -EINVAL;
 }
 
-static int members_read(json_t *root, struct json_in *members, struct reply *reply)
+int json_in_object(json_t *object, struct json_in *members, struct reply *reply)
 {
 	const char *name;
 	json_t *value;
 
-	json_object_foreach(root, name, value)
+	json_object_foreach(object, name, value)
 	{
 		struct json_in *member = member_find(members, name);
 		int r = member ? member_read(member, value, reply)
@@ -116,7 +139,7 @@ int json_in_read(const char *text, size_t len, struct json_in *members, json_t *
 			    json_type_name(root));
 		goto fail;
 	}
-	if (members_read(root, members, reply) < 0)
+	if (json_in_object(root, members, reply) < 0)
 		goto fail;
 	*ret_root = root;
 	return 0;

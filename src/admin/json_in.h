@@ -13,6 +13,9 @@
 enum json_in_type {
 	JSON_IN_INTEGER,
 	JSON_IN_STRING,
+	JSON_IN_BOOL,
+	JSON_IN_OBJECT,
+	JSON_IN_ARRAY,
 };
 
 /* A member that may stand in the object, and what was found. */
@@ -26,6 +29,8 @@ struct json_in {
 	bool given;
 	int64_t integer;
 	const char *string; /* borrowed from the root */
+	bool truth;
+	json_t *value; /* of an object or an array; borrowed from the root */
 };
 
 /* Reads text, which must be one JSON object of known members, each at most once.
@@ -35,5 +40,8 @@ struct json_in {
  * Returns 0 or -EINVAL with the error in reply. */
 int json_in_read(const char *text, size_t len, struct json_in *members, json_t **ret_root,
 		 struct reply *reply);
+
+/* The same for an object that stands in the body. */
+int json_in_object(json_t *object, struct json_in *members, struct reply *reply);
 
 #endif

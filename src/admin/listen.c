@@ -63,20 +63,20 @@ fail:
 		       addr_port_format(addr, port, text), strerror(-r));
 }
 
-static int unix_address(const char *path, struct sockaddr_un *ret, struct err *err)
+static int unix_address(const char *path, const char *key, struct sockaddr_un *ret, struct err *err)
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->sun_family = AF_UNIX;
 	if (strlen(path) >= sizeof(ret->sun_path))
 		return err_set(err, -ENAMETOOLONG,
 			       "cannot listen on %s: the path is longer than %zu bytes; choose a "
-			       "shorter admin.socket",
-			       path, sizeof(ret->sun_path) - 1);
+			       "shorter %s",
+			       path, sizeof(ret->sun_path) - 1, key);
 	strcpy(ret->sun_path, path);
 	return 0;
 }
 
-static int make_directory_of(const char *path, struct err *err)
+static int make_directory_of(const char *path, const char *key, struct err *err)
 {
 	const char *slash = strrchr(path, '/');
 	char directory[PATH_MAX];
@@ -86,14 +86,14 @@ static int make_directory_of(const char *path, struct err *err)
 	snprintf(directory, sizeof(directory), "%.*s", (int)(slash - path), path);
 	if (mkdir(directory, 0755) == 0 || errno == EEXIST)
 		return 0;
-	return err_set(err, -errno, "cannot create %s: %s; create it or set admin.socket",
-		       directory, strerror(errno));
+	return err_set(err, -errno, "cannot create %s: %s; create it or set %s", directory,
+		       strerror(errno), key);
 }
 
 /* 1 if a process answers at the address, 0 if none does, or -errno. */
-static int is_answered(const struct sockaddr_un *address)
+static int is_answered(const struct sockaddr_un *address, int type)
 {
-	int fd = socket(AF_UNIX, LISTEN_TYPE, 0);
+	int fd = socket(AF_UNIX, type, 0);
 	int r = 1;
 
 	if (fd < 0)
@@ -105,7 +105,8 @@ static int is_answered(const struct sockaddr_un *address)
 	return r;
 }
 
-static int remove_stale(const struct sockaddr_un *address, struct err *err)
+static int remove_stale(const struct sockaddr_un *address, int type, const char *key,
+			struct err *err)
 {
 	const char *path = address->sun_path;
 	struct stat st;
@@ -117,11 +118,10 @@ static int remove_stale(const struct sockaddr_un *address, struct err *err)
 			       : err_set(err, -errno, "cannot look at %s: %s; check its mode", path,
 					 strerror(errno));
 	if (!S_ISSOCK(st.st_mode))
-		return err_set(
-			err, -EEXIST,
-			"cannot listen on %s: it is no socket; remove it or set admin.socket",
-			path);
-	r = is_answered(address);
+		return err_set(err, -EEXIST,
+			       "cannot listen on %s: it is no socket; remove it or set %s", path,
+			       key);
+	r = is_answered(address, type);
 	if (r > 0)
 		return err_set(
 			err, -EADDRINUSE,
@@ -137,17 +137,17 @@ static int remove_stale(const struct sockaddr_un *address, struct err *err)
 	return 0;
 }
 
-int listen_unix(const char *path, struct stat *ret_id, struct err *err)
+int listen_unix(const char *path, int type, const char *key, struct stat *ret_id, struct err *err)
 {
 	struct sockaddr_un address;
 	bool bound = false;
 	int fd = -1;
-	int r = unix_address(path, &address, err);
+	int r = unix_address(path, key, &address, err);
 
-	if (r < 0 || (r = make_directory_of(path, err)) < 0 ||
-	    (r = remove_stale(&address, err)) < 0)
+	if (r < 0 || (r = make_directory_of(path, key, err)) < 0 ||
+	    (r = remove_stale(&address, type | SOCK_NONBLOCK | SOCK_CLOEXEC, key, err)) < 0)
 		return r;
-	fd = socket(AF_UNIX, LISTEN_TYPE, 0);
+	fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	/* bind(2) gives the file the socket's mode less the umask: it is never wider than 0660, and
 	 * chmod then gives back what the umask took. */
 	if (fd < 0 || fchmod(fd, 0660) < 0 ||
@@ -163,8 +163,8 @@ fail:
 		unlink(path);
 	if (fd >= 0)
 		close(fd);
-	return err_set(err, r, "cannot listen on %s: %s; check the directory or set admin.socket",
-		       path, strerror(-r));
+	return err_set(err, r, "cannot listen on %s: %s; check the directory or set %s", path,
+		       strerror(-r), key);
 }
 
 void listen_unlink(const char *path, const struct stat *id)

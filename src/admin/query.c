@@ -196,3 +196,42 @@ int query_duration_s(const struct query *query, const char *name, uint64_t *ret,
 	}
 	return 0;
 }
+
+int query_unescape(const char *text, size_t len, char *ret, size_t size)
+{
+	if (len >= size * 3)
+		return -EINVAL;
+	for (; len; text++, len--) {
+		char byte = *text;
+
+		if (byte == '%') {
+			int high = len > 2 ? hex_digit(text[1]) : -1;
+			int low = high < 0 ? -1 : hex_digit(text[2]);
+
+			if (low < 0)
+				return -EINVAL;
+			byte = (char)(high << 4 | low);
+			text += 2;
+			len -= 2;
+		}
+		if (!byte || size-- <= 1)
+			return -EINVAL;
+		*ret++ = byte;
+	}
+	*ret = '\0';
+	return 0;
+}
+
+int query_hex(const char *text, uint8_t *ret, size_t size)
+{
+	size_t len = strlen(text);
+
+	if (!len || len % 2 || len / 2 > size)
+		return -EINVAL;
+	for (size_t i = 0; i < len; i++)
+		if (hex_digit(text[i]) < 0)
+			return -EINVAL;
+	for (size_t i = 0; i < len / 2; i++)
+		ret[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
+	return (int)(len / 2);
+}

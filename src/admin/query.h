@@ -4,6 +4,7 @@
 #define LOOM_QUERY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "reply.h"
@@ -44,5 +45,12 @@ int query_duration_text(const char *text, uint64_t *ret_s);
 
 /* A decimal number without sign or leading zeros.  Returns 0 or -EINVAL. */
 int query_number(const char *text, uint32_t *ret);
+
+/* Undoes the percent-encoding of len bytes of a path into ret[size].  Returns 0 or -EINVAL: wrong,
+ * too long, or with a NUL. */
+int query_unescape(const char *text, size_t len, char *ret, size_t size);
+
+/* Two hexadecimal digits a byte.  Returns how many bytes, 1 to size, or -EINVAL. */
+int query_hex(const char *text, uint8_t *ret, size_t size);
 
 #endif

@@ -81,8 +81,7 @@ void reply_list_end(struct reply *reply)
 		reply_json(reply, 500, NULL);
 }
 
-/* What a person typed comes back in messages, and may be no UTF-8. */
-static json_t *text_json(const char *text)
+json_t *reply_text(const char *text)
 {
 	json_t *json = json_string(text);
 	struct buf ascii;
@@ -107,13 +106,13 @@ void reply_error(struct reply *reply, enum reply_code code, const char *field, c
 
 	va_start(ap, fmt);
 	if (vasprintf(&message, fmt, ap) >= 0) {
-		text = text_json(message);
+		text = reply_text(message);
 		free(message);
 	}
 	va_end(ap);
 	reply_json(reply, codes[code].status,
 		   json_pack("{s:{s:s, s:o, s:o*}}", "error", "code", codes[code].code, "message",
-			     text, "field", field ? text_json(field) : NULL));
+			     text, "field", field ? reply_text(field) : NULL));
 }
 
 static enum reply_code code_of_errno(int r)

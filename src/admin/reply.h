@@ -14,15 +14,18 @@
 	X(BAD_REQUEST, 400, "bad_request")                       \
 	X(UNAUTHORIZED, 401, "unauthorized")                     \
 	X(FORBIDDEN, 403, "forbidden")                           \
+	X(MISSING_CAPABILITY, 403, "missing_capability")         \
 	X(NOT_FOUND, 404, "not_found")                           \
 	X(METHOD_NOT_ALLOWED, 405, "method_not_allowed")         \
 	X(CONFLICT, 409, "conflict")                             \
+	X(NOT_YET, 409, "not_yet")                               \
 	X(TOO_LARGE, 413, "too_large")                           \
 	X(UNSUPPORTED_MEDIA_TYPE, 415, "unsupported_media_type") \
 	X(MISDIRECTED, 421, "misdirected")                       \
 	X(INVALID_VALUE, 422, "invalid_value")                   \
 	X(INVALID_CONFIG, 422, "invalid_config")                 \
 	X(INTERNAL, 500, "internal")                             \
+	X(NOT_SUPPORTED, 501, "not_supported")                   \
 	X(NOT_READY, 503, "not_ready")                           \
 	X(TABLE_FULL, 503, "table_full")
 
@@ -58,6 +61,9 @@ void reply_list_end(struct reply *reply);
 /* Answers with the API's error form.  field may be NULL.  The text need not be UTF-8. */
 void reply_error(struct reply *reply, enum reply_code code, const char *field, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+
+/* Text of others (processes' names, what clients send), which need not be UTF-8. */
+json_t *reply_text(const char *text);
 
 /* Answers for a function of struct control that returned r < 0; field may be NULL. */
 void reply_errno(struct reply *reply, int r, const struct err *err, const char *field);

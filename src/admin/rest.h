@@ -37,4 +37,27 @@ void rest_backend_remove(struct call *call);
 void rest_connections(struct call *call);
 void rest_trace(struct call *call);
 
+/* Socket steering: rest_steer.h. */
+void rest_steer_groups(struct call *call);
+void rest_steer_group(struct call *call);
+void rest_steer_attach(struct call *call);
+void rest_steer_detach(struct call *call);
+void rest_steer_policy(struct call *call);
+void rest_steer_rollout(struct call *call);
+void rest_steer_freeze(struct call *call);
+void rest_steer_unfreeze(struct call *call);
+void rest_steer_fallback(struct call *call);
+void rest_steer_resume(struct call *call);
+void rest_steer_drain(struct call *call);
+void rest_steer_undrain(struct call *call);
+void rest_steer_swap(struct call *call);
+void rest_steer_weight(struct call *call);
+void rest_steer_indices_set(struct call *call);
+void rest_steer_indices_remove(struct call *call);
+void rest_steer_explain(struct call *call);
+void rest_steer_trace(struct call *call);
+void rest_steer_audit(struct call *call);
+void rest_steer_history(struct call *call);
+void rest_steer_capabilities(struct call *call);
+
 #endif

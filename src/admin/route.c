@@ -17,7 +17,7 @@ enum route_flag {
 
 struct route {
 	const char *method; /* GET answers HEAD, too */
-	const char *path;   /* "{id}" at its end stands for a backend's number */
+	const char *path;   /* "{id}" stands for a backend's number, "{name}" for a group's name */
 	unsigned int flags;
 	void (*answer)(struct call *call);
 	const char *params[QUERY_MAX_PARAMS + 1];
@@ -52,27 +52,89 @@ static const struct route routes[] = {
 	  ROUTE_CHANGE,
 	  rest_backend_remove,
 	  { "deadline", "force" } },
+	{ "GET", "/steer/groups", 0, rest_steer_groups },
+	{ "GET", "/steer/groups/{name}", 0, rest_steer_group },
+	{ "POST", "/steer/groups/{name}/attach", ROUTE_CHANGE | ROUTE_BODY, rest_steer_attach },
+	{ "POST", "/steer/groups/{name}/detach", ROUTE_CHANGE | ROUTE_BODY, rest_steer_detach },
+	{ "POST", "/steer/groups/{name}/policy", ROUTE_CHANGE | ROUTE_BODY, rest_steer_policy },
+	{ "POST", "/steer/groups/{name}/rollout", ROUTE_CHANGE | ROUTE_BODY, rest_steer_rollout },
+	{ "POST", "/steer/groups/{name}/freeze", ROUTE_CHANGE | ROUTE_BODY, rest_steer_freeze },
+	{ "POST", "/steer/groups/{name}/unfreeze", ROUTE_CHANGE | ROUTE_BODY, rest_steer_unfreeze },
+	{ "POST", "/steer/groups/{name}/fallback", ROUTE_CHANGE | ROUTE_BODY, rest_steer_fallback },
+	{ "POST", "/steer/groups/{name}/resume", ROUTE_CHANGE | ROUTE_BODY, rest_steer_resume },
+	{ "POST", "/steer/groups/{name}/drain", ROUTE_CHANGE | ROUTE_BODY, rest_steer_drain },
+	{ "POST", "/steer/groups/{name}/undrain", ROUTE_CHANGE | ROUTE_BODY, rest_steer_undrain },
+	{ "POST", "/steer/groups/{name}/swap", ROUTE_CHANGE | ROUTE_BODY, rest_steer_swap },
+	{ "POST", "/steer/groups/{name}/weight", ROUTE_CHANGE | ROUTE_BODY, rest_steer_weight },
+	{ "PUT", "/steer/groups/{name}/indices", ROUTE_CHANGE | ROUTE_BODY,
+	  rest_steer_indices_set },
+	{ "DELETE", "/steer/groups/{name}/indices", ROUTE_CHANGE | ROUTE_BODY,
+	  rest_steer_indices_remove },
+	{ "GET",
+	  "/steer/groups/{name}/explain",
+	  0,
+	  rest_steer_explain,
+	  { "source", "port", "destination", "payload", "cpu" } },
+	{ "GET",
+	  "/steer/groups/{name}/trace",
+	  0,
+	  rest_steer_trace,
+	  { "duration", "limit", "source", "port", "sample" } },
+	{ "GET", "/steer/groups/{name}/audit", 0, rest_steer_audit },
+	{ "GET", "/steer/groups/{name}/history", 0, rest_steer_history },
+	{ "GET", "/steer/capabilities", 0, rest_steer_capabilities },
 };
 
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
 
-/* Whether the path is the route's; *ret_id is 0 unless the route has an id. */
-static bool path_matches(const struct route *route, const char *path, size_t len, uint32_t *ret_id)
+static bool read_id(const char *text, size_t len, uint32_t *ret)
 {
-	const char *brace = strchr(route->path, '{');
-	size_t head = brace ? (size_t)(brace - route->path) : strlen(route->path);
 	char digits[11];
 
-	*ret_id = 0;
-	if (len < head || memcmp(route->path, path, head) != 0)
+	if (len >= sizeof(digits))
 		return false;
-	if (!brace)
-		return len == head;
-	if (len - head >= sizeof(digits))
-		return false;
-	memcpy(digits, path + head, len - head);
-	digits[len - head] = '\0';
-	return query_number(digits, ret_id) == 0 && *ret_id != 0;
+	memcpy(digits, text, len);
+	digits[len] = '\0';
+	return query_number(digits, ret) == 0 && *ret != 0;
+}
+
+/* What cannot be a group's name (config: KEY_NAME) becomes "": of that name there is none. */
+static void read_name(const char *text, size_t len, struct call *call)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
+
+	if (query_unescape(text, len, call->name, sizeof(call->name)) < 0 ||
+	    call->name[strspn(call->name, letters)])
+		call->name[0] = '\0';
+}
+
+/* Whether the path is the route's; fills in what of the call stands in the path. */
+static bool path_matches(const struct route *route, const char *path, size_t len, struct call *call)
+{
+	const char *end = path + len;
+	const char *at = route->path;
+
+	call->id = 0;
+	call->name[0] = '\0';
+	while (*at) {
+		size_t part;
+
+		if (*at != '{') {
+			if (path == end || *at++ != *path++)
+				return false;
+			continue;
+		}
+		part = strcspn(path, "/?");
+		if (!part)
+			return false;
+		if (strncmp(at, "{id}", 4) != 0)
+			read_name(path, part, call);
+		else if (!read_id(path, part, &call->id))
+			return false;
+		path += part;
+		at = strchr(at, '}') + 1;
+	}
+	return path == end;
 }
 
 static bool method_matches(const struct route *route, const char *method)
@@ -103,7 +165,7 @@ static void not_this_method(const char *allow, const char *method, struct reply 
 	snprintf(reply->allow, sizeof(reply->allow), "%s", allow);
 }
 
-static const struct route *route_find(const struct request *request, uint32_t *ret_id,
+static const struct route *route_find(const struct request *request, struct call *call,
 				      struct reply *reply)
 {
 	size_t len = strcspn(request->target, "?");
@@ -113,7 +175,7 @@ static const struct route *route_find(const struct request *request, uint32_t *r
 	for (size_t i = 0; i < ROUTE_COUNT; i++) {
 		const struct route *route = &routes[i];
 
-		if (!path_matches(route, request->target, len, ret_id))
+		if (!path_matches(route, request->target, len, call))
 			continue;
 		if (method_matches(route, request->method))
 			return route;
@@ -199,7 +261,7 @@ static bool body_fits(const struct request *request, const struct route *route, 
 }
 
 static const struct route *admit(const struct control *control, const struct request *request,
-				 uint32_t *ret_id, struct reply *reply)
+				 struct call *call, struct reply *reply)
 {
 	bool open = strcmp(request->target, "/health") == 0;
 	const struct route *route;
@@ -207,7 +269,7 @@ static const struct route *admit(const struct control *control, const struct req
 
 	if (!authorize(control, request, open, &auth, reply))
 		return NULL;
-	route = route_find(request, ret_id, reply);
+	route = route_find(request, call, reply);
 	if (!route || from_a_page(request, route, auth, reply))
 		return NULL;
 	return route;
@@ -216,11 +278,11 @@ static const struct route *admit(const struct control *control, const struct req
 bool route_admit(const struct control *control, const struct request *request)
 {
 	struct reply reply;
+	struct call call;
 	bool admitted;
-	uint32_t id;
 
 	reply_init(&reply);
-	admitted = admit(control, request, &id, &reply) != NULL;
+	admitted = admit(control, request, &call, &reply) != NULL;
 	reply_done(&reply);
 	return admitted;
 }
@@ -228,7 +290,7 @@ bool route_admit(const struct control *control, const struct request *request)
 void route_answer(const struct control *control, const struct request *request, struct reply *reply)
 {
 	struct call call = { .control = control, .request = request, .reply = reply };
-	const struct route *route = admit(control, request, &call.id, reply);
+	const struct route *route = admit(control, request, &call, reply);
 	const char *query;
 
 	if (!route || !body_fits(request, route, reply))

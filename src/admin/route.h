@@ -40,6 +40,7 @@ struct call {
 	const struct request *request;
 	struct query query; /* checked against the route's parameters */
 	uint32_t id;	    /* of the path; 0 if the route has none */
+	char name[64];	    /* of the path, decoded; "" if the route has none, or it is no name */
 	struct reply *reply;
 };
 

@@ -273,7 +273,7 @@ static int open_tcp(struct admin *admin, const struct admin_options *options, st
 
 static int open_unix(struct admin *admin, const struct admin_options *options, struct err *err)
 {
-	int fd = listen_unix(options->socket, &admin->path_id, err);
+	int fd = listen_unix(options->socket, SOCK_STREAM, "admin.socket", &admin->path_id, err);
 	int r;
 
 	if (fd < 0)

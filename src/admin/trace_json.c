@@ -1,7 +1,6 @@
 #include "trace_json.h"
 
 #include <arpa/inet.h>
-#include <jansson.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,8 +17,7 @@ static int append(const char *data, size_t len, void *buf)
 	return 0;
 }
 
-/* Takes line. */
-static void write_line(struct buf *buf, json_t *line)
+void trace_json_line(struct buf *buf, json_t *line)
 {
 	if (!line || json_dump_callback(line, append, buf, JSON_COMPACT) < 0)
 		buf->failed = true;
@@ -46,8 +44,7 @@ static void encode_base64(const uint8_t *bytes, size_t count, char *text)
 	*text = '\0';
 }
 
-/* RFC 3339, in UTC, to the nanosecond: "2026-01-02T03:04:05.123456789Z". */
-static json_t *time_json(int64_t ns)
+json_t *trace_json_time(int64_t ns)
 {
 	time_t seconds = (time_t)(ns / (int64_t)NSEC_PER_SEC);
 	char text[64];
@@ -149,7 +146,7 @@ void trace_json_packet(struct buf *buf, const struct lb_trace_packet *packet, bo
 	json_t *line = json_pack(
 		"{s:s, s:o, s:s, s:i, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, "
 		"s:o, s:b}",
-		"event", "packet", "time", time_json(packet->time_ns), "interface",
+		"event", "packet", "time", trace_json_time(packet->time_ns), "interface",
 		packet->interface, "length", (int)event->length, "protocol", protocol_json(event),
 		"source", end_json(event, event->saddr, event->sport), "destination",
 		end_json(event, event->daddr, event->dport), "tcp_flags", flags_json(event),
@@ -164,14 +161,14 @@ void trace_json_packet(struct buf *buf, const struct lb_trace_packet *packet, bo
 		encode_base64(event->frame, captured, base64);
 		json_object_set_new(line, "frame", json_string(base64));
 	}
-	write_line(buf, line);
+	trace_json_line(buf, line);
 }
 
 void trace_json_end(struct buf *buf, const char *why, const struct lb_trace_count *totals,
 		    uint64_t written)
 {
-	write_line(buf,
-		   json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "event", "end", "why", why, "seen",
-			     (json_int_t)totals->seen, "matched", (json_int_t)totals->matched,
-			     "sent", (json_int_t)written, "lost", (json_int_t)totals->lost));
+	trace_json_line(buf, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "event", "end", "why", why,
+				       "seen", (json_int_t)totals->seen, "matched",
+				       (json_int_t)totals->matched, "sent", (json_int_t)written,
+				       "lost", (json_int_t)totals->lost));
 }

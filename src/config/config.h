@@ -9,6 +9,7 @@
 
 #include "base/addr.h"
 #include "base/buf.h"
+#include "config_steer.h"
 
 enum config_xdp_mode {
 	CONFIG_XDP_NATIVE,
@@ -248,6 +249,7 @@ struct config {
 	size_t service_count;
 	struct config_upstream *upstreams;
 	size_t upstream_count;
+	struct config_steering steering;
 };
 
 /* Reads files in order (later override; named lists append) and checks everything.
@@ -255,7 +257,7 @@ struct config {
  * complaints	every "file:line:column: error: ..." with its line and caret, newline-terminated;
  * may be empty Returns 0 with *ret owned by the caller (config_free); -EINVAL if there are
  * complaints; -ENOMEM.  *ret is NULL on error.  Needs no privileges and asks the machine nothing
- * but the files and the environment. */
+ * but the files, the environment and who the users in steering.join.users are. */
 int config_load(const char *const *paths, size_t count, struct config **ret,
 		struct buf *complaints);
 

@@ -50,13 +50,23 @@ static uint32_t entries_of(struct build *build, const char *path)
 	return (uint32_t)item_value(build->root, path).number;
 }
 
+/* Who steers sockets, and has nothing to balance nor where, wants no load balancer. */
+static bool steers_alone(struct build *build)
+{
+	struct item *root = build->root;
+
+	return item_at(root, "steering.groups")->count && !item_at(root, "services")->count &&
+	       !item_at(root, "ebpf.backends")->count && !item_at(root, "ebpf.enabled")->node &&
+	       !item_at(root, "ebpf.xdp.interface")->written;
+}
+
 static void build_ebpf(struct build *build)
 {
 	struct config_ebpf *ebpf = &build->config->ebpf;
 	struct item *root = build->root;
 
 	ebpf->enabled = item_value(root, "ebpf.enabled").number &&
-			item_value(root, "ebpf.xdp.enabled").number;
+			item_value(root, "ebpf.xdp.enabled").number && !steers_alone(build);
 	ebpf->pin_path = build_text(build, item_value(root, "ebpf.pin_path").text);
 	ebpf->max_backends = entries_of(build, "ebpf.maps.backends.max_entries");
 	ebpf->max_affinities = entries_of(build, "ebpf.maps.affinity.max_entries");
@@ -123,5 +133,6 @@ int config_build(struct item *root, struct arena *arena, struct complaints *comp
 	build_admin(&build);
 	build_upstreams(&build);
 	build_services(&build);
+	build_steering(&build);
 	return build.failed ? -ENOMEM : 0;
 }

@@ -36,6 +36,12 @@ struct value build_service_value(struct build *build, struct item *item, const c
 void build_upstreams(struct build *build);
 void build_health(struct build *build, struct item *service, struct config_service *ret);
 
+/* config_steer.c: steering groups. */
+void build_steering(struct build *build);
+void config_steering_free(struct config_steering *steering);
+/* config_steer_guard.c: ret has its protocol and address. */
+void build_guard(struct build *build, struct item *group, struct config_steer_group *ret);
+
 /* config_unique.c: what must be there once over all services, and the ids that were left open. */
 void build_unique(struct build *build, const struct item *const *services);
 

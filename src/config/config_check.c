@@ -119,8 +119,30 @@ static void check_field(struct check *ck, const struct node *node, struct item *
 	path_leave(ck, before);
 }
 
+/* The short forms of a mapping: the value of one of its keys, or off. */
+static bool check_short(struct check *ck, const struct node *node, struct item *item)
+{
+	const struct key *key = schema_short(item->key);
+	struct item *field;
+
+	if (node->kind != NODE_SCALAR)
+		return false;
+	if (key) {
+		check_item(ck, node, &item->below[key - item->key->keys]);
+		return true;
+	}
+	if (!(item->key->flags & KEY_OFF) || strcmp(node->text, "off") != 0)
+		return false;
+	field = item_at(item, "enabled");
+	field->written = field->node = node;
+	field->value = (struct value){ 0 };
+	return true;
+}
+
 static void check_map(struct check *ck, const struct node *node, struct item *item)
 {
+	if (check_short(ck, node, item))
+		return;
 	if (node->kind != NODE_MAPPING) {
 		complain_expected(ck, item->key, node);
 		item->node = NULL;

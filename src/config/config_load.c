@@ -198,6 +198,7 @@ void config_free(struct config *config)
 	free(config->ebpf.programs);
 	free(config->ebpf.routes);
 	free(config->ebpf.cpu_affinity);
+	config_steering_free(&config->steering);
 	free_list(config->ebpf.interfaces, config->ebpf.interface_count);
 	free(config->ebpf.pin_path);
 	free(config->ebpf.snat_addresses);

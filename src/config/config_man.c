@@ -58,7 +58,7 @@ static void print_key(const struct key *key, const char *path, struct buf *out)
 	buf_printf(out, ".It Ic %s\n", path);
 	print_words(key->help, out);
 	buf_printf(out, "\n");
-	if (key->type != KEY_MAP)
+	if (key->type != KEY_MAP || key->flags & KEY_OFF || schema_short(key))
 		print_kind(key, out);
 	if (key->fallback)
 		print_sentence("Default: ", key->fallback, out);

@@ -52,6 +52,16 @@ static void print_numbers(uint64_t min, uint64_t max, struct buf *out)
 		   min, max);
 }
 
+static void print_decimals(const struct key *key, struct buf *out)
+{
+	buf_printf(out, "{\"type\": \"number\", \"minimum\": ");
+	value_format_decimal(key->min, out);
+	buf_printf(out, ", \"maximum\": ");
+	value_format_decimal(key->max, out);
+	buf_printf(out, "}, ");
+	print_pattern("^(0|[1-9][0-9]*)(\\.[0-9]{1,6})?$", out);
+}
+
 static void print_choices(const struct key *key, struct buf *out)
 {
 	buf_printf(out, "{\"enum\": [");
@@ -80,10 +90,20 @@ static void print_scalar(const struct key *key, struct buf *out)
 		break;
 	case KEY_NUMBER:
 		print_numbers(key->min, key->max, out);
+		if (key->flags & KEY_HEX) {
+			buf_printf(out, ", ");
+			print_pattern("^0x[0-9a-fA-F]+$", out);
+		}
 		if (key->choices) {
 			buf_printf(out, ", {\"type\": \"boolean\"}, ");
 			print_choices(key, out);
 		}
+		break;
+	case KEY_DECIMAL:
+		print_decimals(key, out);
+		break;
+	case KEY_NETNS:
+		print_pattern("^(/.+|[^/]+)$", out);
 		break;
 	case KEY_PORT:
 		print_numbers(1, 65535, out);
@@ -112,7 +132,9 @@ static void print_scalar(const struct key *key, struct buf *out)
 		print_choices(key, out);
 		break;
 	case KEY_ADDRESS:
-		print_pattern("^[0-9a-fA-F:.]+$", out);
+		print_pattern(key->flags & KEY_BOUND ? "^([0-9a-fA-F:.]+|\\*)$"
+						     : "^[0-9a-fA-F:.]+$",
+			      out);
 		break;
 	case KEY_NET:
 		print_pattern("^[0-9a-fA-F:.]+(/[0-9]+)?$", out);
@@ -166,6 +188,27 @@ static void print_map(const struct key *key, int depth, struct buf *out)
 	buf_printf(out, "}");
 }
 
+/* A mapping, and what may stand in its place. */
+static void print_mapping(const struct key *key, int depth, struct buf *out)
+{
+	const struct key *in_short = schema_short(key);
+
+	if (!in_short && !(key->flags & KEY_OFF)) {
+		print_map(key, depth, out);
+		return;
+	}
+	newline(depth, out);
+	buf_printf(out, "\"anyOf\": [{");
+	print_map(key, depth + 1, out);
+	newline(depth, out);
+	buf_printf(out, "}, ");
+	if (in_short)
+		print_scalar(in_short, out);
+	else
+		buf_printf(out, "{\"const\": \"off\"}, " ENV_REF);
+	buf_printf(out, "]");
+}
+
 static void print_array(const struct key *key, int depth, struct buf *out)
 {
 	buf_printf(out,
@@ -203,7 +246,8 @@ static void print_list(const struct key *key, int depth, struct buf *out)
 /* The default as JSON: bare where it is a number or a boolean. */
 static void print_default(const struct key *key, int depth, struct buf *out)
 {
-	bool bare = key->type == KEY_BOOL || key->type == KEY_NUMBER || key->type == KEY_BYTES;
+	bool bare = key->type == KEY_BOOL || key->type == KEY_NUMBER || key->type == KEY_BYTES ||
+		    key->type == KEY_DECIMAL;
 
 	if (!key->fallback)
 		return;
@@ -227,7 +271,7 @@ static void print_key(const struct key *key, int depth, struct buf *out)
 	buf_done(&text);
 	print_default(key, depth, out);
 	if (key->type == KEY_MAP) {
-		print_map(key, depth, out);
+		print_mapping(key, depth, out);
 	} else if (key->type == KEY_LIST) {
 		print_list(key, depth, out);
 	} else {

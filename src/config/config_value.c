@@ -5,10 +5,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "config_text.h"
+
+#define PID_MAX 4194304 /* PID_MAX_LIMIT in include/linux/threads.h */
 
 const struct value_unit value_durations[] = {
 	{ "d", 86400 * NSEC_PER_SEC }, { "h", 3600 * NSEC_PER_SEC }, { "m", 60 * NSEC_PER_SEC },
@@ -48,6 +51,16 @@ static int parse_digits(const char *text, const char **ret_end, uint64_t *ret)
 	return 0;
 }
 
+static int parse_hex(const char *text, uint64_t *ret)
+{
+	size_t len = strspn(text + 2, "0123456789abcdefABCDEF");
+
+	if (len == 0 || len > 16 || text[2 + len])
+		return -EINVAL;
+	*ret = strtoull(text + 2, NULL, 16);
+	return 0;
+}
+
 static bool is_prime(uint64_t n)
 {
 	for (uint64_t d = 2; d * d <= n; d++)
@@ -68,8 +81,9 @@ static uint64_t nearest_prime(uint64_t n, const struct key *key)
 
 static int parse_number(const struct key *key, const char *text, uint64_t *ret, struct err *err)
 {
+	bool hex = key->flags & KEY_HEX && strncmp(text, "0x", 2) == 0;
+	const char *end = "";
 	char more[64];
-	const char *end;
 
 	for (const struct choice *c = key->choices; c && c->name; c++) {
 		if (strcmp(c->name, text) == 0) {
@@ -77,13 +91,33 @@ static int parse_number(const struct key *key, const char *text, uint64_t *ret, 
 			return 0;
 		}
 	}
-	if (parse_digits(text, &end, ret) < 0 || *end || *ret < key->min || *ret > key->max)
+	if ((hex ? parse_hex(text, ret) : parse_digits(text, &end, ret)) < 0 || *end ||
+	    *ret < key->min || *ret > key->max)
 		return expected(key, err, "");
 	if (key->flags & KEY_PRIME && !is_prime(*ret)) {
 		snprintf(more, sizeof(more), "; the nearest is %" PRIu64, nearest_prime(*ret, key));
 		return expected(key, err, more);
 	}
 	return 0;
+}
+
+/* Digits, or digits with a dot and one to six more. */
+static int parse_decimal(const struct key *key, const char *text, uint64_t *ret, struct err *err)
+{
+	uint64_t unit = KEY_DECIMAL_ONE;
+	const char *end;
+	bool good = parse_digits(text, &end, ret) == 0 && !__builtin_mul_overflow(*ret, unit, ret);
+
+	if (good && *end == '.') {
+		do {
+			end++;
+			unit /= 10;
+			good = isdigit((unsigned char)*end) && unit &&
+			       !__builtin_add_overflow(*ret, unit * (uint64_t)(*end - '0'), ret);
+		} while (good && end[1]);
+		end += good;
+	}
+	return good && !*end && *ret >= key->min && *ret <= key->max ? 0 : expected(key, err, "");
 }
 
 /* Digits and one of units. */
@@ -148,12 +182,13 @@ bool value_is_loopback(const struct addr *addr)
 }
 
 /* Why nobody can be reached under such an address. */
-static int check_unicast(const struct addr *addr, struct err *err)
+static int check_unicast(const struct key *key, const struct addr *addr, struct err *err)
 {
 	const char *why = "a multicast, broadcast or reserved address names no single host; give a "
 			  "unicast address";
 
-	if (addr_is_unicast(addr))
+	if (addr_is_unicast(addr) || (key->flags & KEY_LOCAL && value_is_loopback(addr)) ||
+	    (key->flags & KEY_BOUND && addr_is_any(addr)))
 		return 0;
 	if (addr_is_any(addr))
 		why = "the unspecified address names no host; give one address";
@@ -199,18 +234,23 @@ static int parse_listen(const char *text, struct value *ret)
 	return 0;
 }
 
-static int parse_address(const struct key *key, const char *text, struct addr_net *ret,
+static int parse_address(const struct key *key, const char *text, struct value *ret,
 			 struct err *err)
 {
+	struct addr_net *net = &ret->net;
 	struct value port;
 
-	if (addr_parse(text, &ret->addr) == 0) {
-		ret->length = addr_is_v4(&ret->addr) ? 32 : 128;
-		return check_unicast(&ret->addr, err);
+	if (key->flags & KEY_BOUND && strcmp(text, "*") == 0) {
+		ret->number = 1;
+		return 0;
+	}
+	if (addr_parse(text, &net->addr) == 0) {
+		net->length = addr_is_v4(&net->addr) ? 32 : 128;
+		return check_unicast(key, &net->addr, err);
 	}
 	if (parse_listen(text, &port) == 0)
 		return expected(key, err, "; the port does not belong here");
-	if (addr_net_parse(text, ret) == 0)
+	if (addr_net_parse(text, net) == 0)
 		return expected(key, err, "; one address, not a network");
 	return expected(key, err, "");
 }
@@ -219,7 +259,7 @@ static int parse_net(const struct key *key, const char *text, struct addr_net *r
 {
 	switch (addr_net_parse(text, ret)) {
 	case 0:
-		return key->flags & KEY_CLIENTS ? 0 : check_unicast(&ret->addr, err);
+		return key->flags & KEY_CLIENTS ? 0 : check_unicast(key, &ret->addr, err);
 	case -ERANGE:
 		return expected(key, err, "; the prefix is too long for the family");
 	case -EDOM:
@@ -302,6 +342,21 @@ static bool is_path(const struct key *key, const char *text)
 	return text[0] == '/' && len >= key->min && len <= key->max;
 }
 
+/* What may be the name of a file below /run/netns; a path; a process. */
+static bool is_netns(const char *text)
+{
+	const char *end;
+	uint64_t pid;
+
+	if (strncmp(text, "pid:", 4) == 0)
+		return parse_digits(text + 4, &end, &pid) == 0 && !*end && pid > 0 &&
+		       pid <= PID_MAX;
+	if (text[0] == '/')
+		return strlen(text) < 4096 && text[1];
+	return text[0] && strlen(text) < 256 && !strchr(text, '/') && strcmp(text, ".") != 0 &&
+	       strcmp(text, "..") != 0;
+}
+
 static int parse_text(const struct key *key, const char *text, struct value *ret, struct err *err)
 {
 	size_t len = strlen(text);
@@ -313,6 +368,8 @@ static int parse_text(const struct key *key, const char *text, struct value *ret
 		good = is_interface(text);
 	else if (key->type == KEY_PATH)
 		good = is_path(key, text);
+	else if (key->type == KEY_NETNS)
+		good = is_netns(text);
 	ret->text = text;
 	return good ? 0 : expected(key, err, "");
 }
@@ -325,6 +382,8 @@ int value_parse(const struct key *key, const char *text, struct value *ret, stru
 		return parse_bool(key, text, &ret->number, err);
 	case KEY_NUMBER:
 		return parse_number(key, text, &ret->number, err);
+	case KEY_DECIMAL:
+		return parse_decimal(key, text, &ret->number, err);
 	case KEY_BYTES:
 		return parse_bytes(key, text, &ret->number, err);
 	case KEY_DURATION:
@@ -332,7 +391,7 @@ int value_parse(const struct key *key, const char *text, struct value *ret, stru
 	case KEY_ENUM:
 		return parse_enum(key, text, ret, err);
 	case KEY_ADDRESS:
-		return parse_address(key, text, &ret->net, err);
+		return parse_address(key, text, ret, err);
 	case KEY_NET:
 		return parse_net(key, text, &ret->net, err);
 	case KEY_PORT:

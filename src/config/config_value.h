@@ -20,8 +20,9 @@ struct value_unit {
 extern const struct value_unit value_durations[];
 
 struct value {
-	uint64_t number;  /* BOOL, NUMBER, BYTES, DURATION (ns), PORT, ENUM (the choice's value) */
-	const char *text; /* NAME, INTERFACE, PATH, TEXT: borrowed from what was parsed */
+	uint64_t number;     /* BOOL, NUMBER, DECIMAL (millionths), BYTES, DURATION (ns), PORT, ENUM
+				(the choice's value); ADDRESS: 1 for "*" */
+	const char *text;    /* NAME, INTERFACE, PATH, TEXT: borrowed from what was parsed */
 	struct addr_net net; /* ADDRESS and LISTEN: a host */
 	uint16_t first;	     /* PORT_RANGE; LISTEN: the port, 0: off */
 	uint16_t last;
@@ -32,6 +33,9 @@ int value_parse(const struct key *key, const char *text, struct value *ret, stru
 
 /* "a duration from 1s to 30d, such as 300s or 5m": what a value of the key looks like. */
 void value_describe(const struct key *key, struct buf *out);
+
+/* "1.5" of millionths. */
+void value_format_decimal(uint64_t millionths, struct buf *out);
 
 /* "5m", for messages and the manual. */
 void value_format_duration(uint64_t ns, struct buf *out);

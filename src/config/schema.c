@@ -102,6 +102,12 @@ static const struct key root_keys[] = {
 	  .keys = &schema_upstream_element,
 	  .otherwise = "none",
 	  .help = "Groups of servers that are checked for health." },
+	{ .name = "steering",
+	  .type = KEY_MAP,
+	  .keys = schema_steering_keys,
+	  .help = "Socket steering: which of the sockets that share a port gets what.  A document "
+		  "with groups, and without services, backends and an interface, has no load "
+		  "balancer." },
 	{ 0 },
 };
 

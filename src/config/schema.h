@@ -15,6 +15,7 @@ enum key_type {
 	KEY_LIST,
 	KEY_BOOL,
 	KEY_NUMBER,
+	KEY_DECIMAL,  /* with up to six digits behind the dot; in millionths */
 	KEY_BYTES,    /* a number, also with KiB, MiB, GiB */
 	KEY_DURATION, /* in ns */
 	KEY_ENUM,
@@ -28,6 +29,7 @@ enum key_type {
 	KEY_NAME,      /* [a-z0-9_-] */
 	KEY_INTERFACE, /* a network interface's name */
 	KEY_PATH,      /* absolute */
+	KEY_NETNS,     /* a network namespace: a name, a path or pid:N */
 	KEY_TEXT,
 };
 
@@ -36,12 +38,16 @@ enum key_flags {
 	KEY_REQUIRED = 1 << 2, /* in a mapping that is given */
 	KEY_APPEND = 1 << 3,   /* a list that later files append to */
 	KEY_SINGLE = 1 << 4,   /* a list of one may be written without the list */
-	KEY_OFF = 1 << 5,      /* a path that may be "off" */
+	KEY_OFF = 1 << 5,      /* a path that may be "off"; a mapping: "off" is enabled: false */
 	KEY_PRIME = 1 << 6,
 	KEY_POWER_OF_2 = 1 << 7,
 	KEY_UNIQUE = 1 << 8,   /* a list that holds no value twice */
 	KEY_OR_ALL = 1 << 9,   /* a list that may be the word "all" */
 	KEY_CLIENTS = 1 << 10, /* a network that need not be one of unicast addresses */
+	KEY_SHORT = 1 << 11,   /* of a mapping's keys, the one that a scalar in its place gives */
+	KEY_HEX = 1 << 12,     /* a number that may be written as 0x... */
+	KEY_LOCAL = 1 << 13,   /* an address that may be a loopback one */
+	KEY_BOUND = 1 << 14,   /* an address to bind to: *, 0.0.0.0 and :: as well */
 };
 
 struct choice {
@@ -63,6 +69,8 @@ struct key {
 	const char *help;
 };
 
+#define KEY_DECIMAL_ONE ((uint64_t)1000000)
+
 /* The document. */
 extern const struct key schema_root;
 
@@ -76,6 +84,8 @@ extern const struct key_alias schema_aliases[]; /* ends with {0} */
 /* The key of that name in a mapping, or NULL; keys of a mapping are numbered from 0. */
 const struct key *schema_find(const struct key *map, const char *name);
 size_t schema_count(const struct key *map);
+/* The key of map that a scalar in the mapping's place gives, or NULL. */
+const struct key *schema_short(const struct key *map);
 /* The key of map whose name is nearest to a misspelled one, or NULL. */
 const struct key *schema_nearest(const struct key *map, const char *name);
 /* Writes the path of the key of that name that lies nearest to the top; false if there is none. */

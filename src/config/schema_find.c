@@ -13,6 +13,14 @@ const struct key *schema_find(const struct key *map, const char *name)
 	return NULL;
 }
 
+const struct key *schema_short(const struct key *map)
+{
+	for (const struct key *key = map->keys; key->name; key++)
+		if (key->flags & KEY_SHORT)
+			return key;
+	return NULL;
+}
+
 size_t schema_count(const struct key *map)
 {
 	size_t count = 0;

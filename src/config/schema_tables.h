@@ -31,6 +31,8 @@ extern const struct key schema_limits_keys[];
 extern const struct key schema_health_integration_keys[];
 extern const struct key schema_service_health_keys[];
 extern const struct key schema_ebpf_keys[];
+extern const struct key schema_steering_keys[];
+extern const struct key schema_guard_keys[];
 extern const struct key schema_xdp_keys[];
 extern const struct key schema_interface_element;
 extern const struct choice schema_xdp_modes[];

@@ -37,11 +37,29 @@ static int load(const char *path, struct config **ret, struct err *err)
 	return 0;
 }
 
+/* What loomd knows is asked for if it runs; options that make no sense are errors. */
+static int find_daemon(struct session *session, const struct config *config, struct err *err)
+{
+	const struct session_options *options = &session->options;
+	const struct client_options where = {
+		.instance = options->instance || options->url || !config ? options->instance
+									 : config->instance,
+		.socket = options->socket,
+		.url = options->url,
+		.token_file = options->token_file,
+	};
+
+	return client_open(&session->client, &where, err);
+}
+
 static int examine(struct session *session, const struct config *config, struct err *err)
 {
 	struct doctor doctor;
 	int r = doctor_init(&doctor, config, err);
 
+	if (r == 0)
+		r = find_daemon(session, config, err);
+	doctor.client = session->client;
 	if (r == 0)
 		r = doctor_run(&doctor, err);
 	if (r == 0)
@@ -49,6 +67,8 @@ static int examine(struct session *session, const struct config *config, struct 
 	if (r == 0 && doctor_worst(&doctor) == DOCTOR_PROBLEM)
 		r = SESSION_REFUSED;
 	doctor_done(&doctor);
+	client_close(session->client);
+	session->client = NULL;
 	return r;
 }
 
@@ -75,7 +95,8 @@ const struct verb cmd_doctor = {
 	.name = "doctor",
 	.operands = "",
 	.summary = "Tell what will stop Loom from working on this machine",
-	.help = "Needs no loomd.  Each finding is ok, a warning or a problem, with its remedy.\n"
+	.help = "Needs no loomd; one that runs and steers is asked about its groups.  Each finding "
+		"is ok, a warning or a problem, with its remedy.\n"
 		"Exit code 1: there are problems, or the configuration has errors.\n",
 	.options = options,
 	.options_size = sizeof(struct doctor_options),

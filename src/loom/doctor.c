@@ -9,7 +9,7 @@
 
 static const struct doctor_check *const groups[] = {
 	doctor_kernel_checks,  doctor_file_checks,   doctor_port_checks,    doctor_link_checks,
-	doctor_offload_checks, doctor_sysctl_checks, doctor_backend_checks,
+	doctor_offload_checks, doctor_sysctl_checks, doctor_backend_checks, doctor_steer_checks,
 };
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
 

@@ -33,6 +33,7 @@ struct doctor_finding {
 struct doctor {
 	const struct config *config; /* borrowed; NULL: the machine alone is looked at */
 	struct netlink *netlink;     /* owned */
+	struct client *client;	     /* borrowed; NULL: no loomd is asked */
 	const char *check;	     /* that is running */
 	struct doctor_finding *findings;
 	size_t count;
@@ -62,7 +63,7 @@ struct doctor_check {
 /* Groups of checks, ended by a NULL name. */
 extern const struct doctor_check doctor_kernel_checks[], doctor_file_checks[],
 	doctor_sysctl_checks[], doctor_link_checks[], doctor_offload_checks[],
-	doctor_backend_checks[], doctor_port_checks[];
+	doctor_backend_checks[], doctor_port_checks[], doctor_steer_checks[];
 
 /* config	borrowed until doctor_done; NULL: the machine alone */
 int doctor_init(struct doctor *doctor, const struct config *config, struct err *err);

@@ -1,10 +1,12 @@
 #include "term.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 /* Alternate screen, no cursor, no wrapping: a frame's lines are the terminal's lines; and back. */
@@ -15,9 +17,16 @@
 #define TERM_EL "\033[K"
 #define TERM_ED "\033[J"
 
-#define TERM_ROWS_DEFAULT 24
+#define TERM_ROWS_DEFAULT    24
+#define TERM_COLUMNS_DEFAULT 80
 
 static volatile sig_atomic_t term_entered;
+
+/* The keyboard as it was found: the signal handler gives it back, tcsetattr(3) may be called there.
+ */
+static struct termios term_keyboard;
+static volatile sig_atomic_t term_keyboard_changed;
+static bool term_keys_wanted;
 
 void term_init(struct term *term)
 {
@@ -54,6 +63,9 @@ static void say(const char *sequence, size_t len)
 
 void term_leave(void)
 {
+	if (term_keyboard_changed)
+		tcsetattr(STDIN_FILENO, TCSANOW, &term_keyboard);
+	term_keyboard_changed = 0;
 	if (!term_entered)
 		return;
 	term_entered = 0;
@@ -65,6 +77,54 @@ static void on_signal(int number)
 {
 	term_leave();
 	raise(number);
+}
+
+void term_want_keys(void)
+{
+	term_keys_wanted = true;
+}
+
+static void take_keyboard(void)
+{
+	struct termios keys;
+
+	if (!term_keys_wanted || term_keyboard_changed || !isatty(STDIN_FILENO) ||
+	    tcgetattr(STDIN_FILENO, &term_keyboard) < 0)
+		return;
+	keys = term_keyboard;
+	keys.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+	keys.c_cc[VINTR] = _POSIX_VDISABLE;
+	keys.c_cc[VMIN] = 1;
+	keys.c_cc[VTIME] = 0;
+	term_keyboard_changed = 1;
+	tcsetattr(STDIN_FILENO, TCSANOW, &keys);
+}
+
+int term_key(int timeout_ms)
+{
+	struct pollfd keyboard = { .fd = STDIN_FILENO, .events = POLLIN };
+	unsigned char key;
+
+	if (!term_keyboard_changed) {
+		poll(NULL, 0, timeout_ms);
+		return 0;
+	}
+	if (poll(&keyboard, 1, timeout_ms) <= 0)
+		return 0;
+	if (read(STDIN_FILENO, &key, 1) == 1)
+		return key;
+	/* The terminal has gone: SIGHUP follows, and nothing is to be asked of it any more. */
+	poll(NULL, 0, timeout_ms);
+	return 0;
+}
+
+void term_size(size_t *ret_rows, size_t *ret_columns)
+{
+	struct winsize size = { 0 };
+	bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+
+	*ret_rows = known && size.ws_row ? size.ws_row : TERM_ROWS_DEFAULT;
+	*ret_columns = known && size.ws_col ? size.ws_col : TERM_COLUMNS_DEFAULT;
 }
 
 void term_enter(void)
@@ -83,17 +143,17 @@ void term_enter(void)
 	for (i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
 		sigaction(ending[i], &action, NULL);
 	term_entered = 1;
+	take_keyboard();
 	say(TERM_ENTER, sizeof(TERM_ENTER) - 1);
 }
 
 void term_draw(const char *text)
 {
-	struct winsize size = { 0 };
-	size_t rows = TERM_ROWS_DEFAULT;
+	size_t columns;
+	size_t rows;
 	size_t row;
 
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row)
-		rows = size.ws_row;
+	term_size(&rows, &columns);
 	/* After Ctrl-Z and fg the screen was left and the handlers are gone. */
 	term_enter();
 	fputs(TERM_HOME, stdout);

@@ -30,6 +30,19 @@ const char *term_colour_sequence(enum term_colour colour);
 void term_enter(void);
 void term_leave(void);
 
+/* From the next frame on keys come one by one and are not echoed, Ctrl-C as one of them; Ctrl-Z and
+ * the other signals' keys do what they always do.  Without a terminal on standard input: nothing.
+ */
+void term_want_keys(void);
+
+#define TERM_CTRL_C 3
+
+/* The next key; 0: none came in time, or there is no keyboard (any more). */
+int term_key(int timeout_ms);
+
+/* Of standard output, as it is now. */
+void term_size(size_t *ret_rows, size_t *ret_columns);
+
 /* Draws text over the previous frame, cut to the terminal's height. */
 void term_draw(const char *text);
 

@@ -30,7 +30,12 @@ struct verb {
 extern const struct verb cmd_status, cmd_services, cmd_backends, cmd_backends_add, cmd_backends_rm,
 	cmd_backends_weight, cmd_backends_drain, cmd_backends_undrain, cmd_conns, cmd_stats,
 	cmd_trace, cmd_reload, cmd_config, cmd_doctor, cmd_health, cmd_decap, cmd_irq_plan,
-	cmd_irq_apply, cmd_irq_show, cmd_help;
+	cmd_irq_apply, cmd_irq_show, cmd_steer_list, cmd_steer_show, cmd_steer_watch,
+	cmd_steer_explain, cmd_steer_trace, cmd_steer_audit, cmd_steer_history,
+	cmd_steer_capabilities, cmd_steer_incident, cmd_steer_attach, cmd_steer_detach,
+	cmd_steer_policy, cmd_steer_rollout, cmd_steer_fallback, cmd_steer_resume, cmd_steer_freeze,
+	cmd_steer_unfreeze, cmd_steer_drain, cmd_steer_undrain, cmd_steer_swap, cmd_steer_weight,
+	cmd_help;
 
 /* All of them in the order help shows, ended by NULL. */
 extern const struct verb *const verb_all[];

@@ -285,7 +285,38 @@ static int watch(struct daemon *daemon, struct err *err)
 	if (r < 0)
 		return err_set(err, r, "cannot prepare the event loop: %s", strerror(-r));
 	r = daemon_health_open(daemon, err);
+	if (r == 0)
+		r = daemon_steering_follow(daemon, daemon->config, err);
 	return r < 0 ? r : open_admin(daemon, err);
+}
+
+/* A connection that goes on makes no descriptor readable: libmicrohttpd wants to be run. */
+static void run_admin_soon(void *ctx)
+{
+	struct daemon *daemon = ctx;
+
+	if (daemon->admin_timer)
+		loop_arm(daemon->admin_timer, 0);
+}
+
+int daemon_steering_follow(struct daemon *daemon, const struct config *config, struct err *err)
+{
+	struct steering_options options = {
+		.config = config,
+		.loop = daemon->loop,
+		.admin_soon = run_admin_soon,
+		.admin_ctx = daemon,
+	};
+	int r;
+
+	if (daemon->steering)
+		return steering_configure(daemon->steering, config, err);
+	if (!config->steering.group_count)
+		return 0;
+	r = steering_open(&daemon->steering, &options, err);
+	if (r == 0)
+		daemon->control.steer = steering_control(daemon->steering);
+	return r;
 }
 
 static void daemon_paths(struct daemon *daemon)
@@ -306,6 +337,21 @@ static void raise_file_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static unsigned int privilege_uses(const struct config *config)
+{
+	unsigned int uses = config->steering.group_count ? PRIVILEGE_STEER : 0;
+
+	/* What the file does not ask for now, a reload may. */
+	if (config->ebpf.enabled || !uses)
+		uses |= PRIVILEGE_BALANCE;
+	if (health_wants_tunnels(config))
+		uses |= PRIVILEGE_RAW;
+	for (size_t i = 0; i < config->steering.group_count; i++)
+		if (config->steering.groups[i].netns)
+			uses |= PRIVILEGE_NETNS;
+	return uses;
+}
+
 int daemon_open(struct daemon **ret, const struct daemon_options *options, struct err *err)
 {
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
@@ -322,7 +368,7 @@ int daemon_open(struct daemon **ret, const struct daemon_options *options, struc
 	if (r < 0)
 		return r;
 	daemon_paths(daemon);
-	r = privilege_check(err);
+	r = privilege_check(privilege_uses(daemon->config), err);
 	if (r == 0)
 		r = daemon->lock_fd = state_lock(daemon->state_path, err);
 	if (r >= 0)
@@ -334,7 +380,7 @@ int daemon_open(struct daemon **ret, const struct daemon_options *options, struc
 	if (r == 0)
 		r = watch(daemon, err);
 	if (r == 0)
-		r = privilege_drop(health_wants_tunnels(daemon->config), err);
+		r = privilege_drop(privilege_uses(daemon->config), err);
 	return r;
 }
 
@@ -373,7 +419,7 @@ int daemon_rehearse(const struct daemon_options *options, char state_path[256], 
 		goto out;
 	daemon_paths(daemon);
 	snprintf(state_path, 256, "%s", daemon->state_path);
-	r = privilege_check(err);
+	r = privilege_check(privilege_uses(daemon->config), err);
 	if (r == 0)
 		r = netlink_open(&daemon->netlink, err);
 	if (r == 0)
@@ -410,6 +456,7 @@ void daemon_close(struct daemon *daemon)
 			admin_run(daemon->admin);
 	}
 	admin_close(daemon->admin);
+	steering_close(daemon->steering, daemon->detach ? PLANE_DETACH : PLANE_KEEP);
 	health_close(daemon->health);
 	loop_free(daemon->loop);
 	/* What never served, and was not there before, leaves nothing. */

@@ -22,7 +22,9 @@ static void control_readiness(void *ctx, struct control_readiness *ret)
 	struct daemon *daemon = ctx;
 
 	memset(ret, 0, sizeof(*ret));
-	ret->ready = daemon->serving;
+	ret->ready = daemon->lb ? daemon->serving : daemon->steering != NULL;
+	if (ret->ready)
+		return;
 	if (!daemon->lb)
 		snprintf(ret->reason, sizeof(ret->reason),
 			 "ebpf is not enabled in the configuration");
@@ -168,5 +170,6 @@ void daemon_control_init(struct daemon *daemon)
 		.trace = control_trace,
 		.health = control_health,
 		.health_totals = control_health_totals,
+		.steer = daemon->steering ? steering_control(daemon->steering) : NULL,
 	};
 }

@@ -6,6 +6,7 @@
 #include "admin/server.h"
 #include "daemon.h"
 #include "health/health.h"
+#include "steering.h"
 #include "sys/loop.h"
 #include "sys/netlink.h"
 
@@ -37,6 +38,7 @@ struct daemon {
 	struct netlink *netlink;	   /* owned */
 	struct lb *lb;			   /* owned; NULL if ebpf is disabled */
 	struct health *health;		   /* owned; NULL until there is a loop */
+	struct steering *steering;	   /* owned; NULL if there are no groups */
 	struct admin *admin;		   /* owned */
 	struct loop_timer *sweep_timer;	   /* the loop's */
 	struct loop_timer *resolve_timer;  /* the loop's */
@@ -88,6 +90,9 @@ int daemon_follow_addresses(struct daemon *daemon, struct err *err);
 void daemon_reap(struct daemon *daemon);
 /* At start: configuration, addresses, saved changes. */
 int daemon_load_model(struct daemon *daemon, struct err *err);
+
+/* Socket steering by config, which must outlive it: opened with the first group. */
+int daemon_steering_follow(struct daemon *daemon, const struct config *config, struct err *err);
 
 /* daemon_health.c: what was observed goes the way every change goes. */
 

@@ -343,10 +343,15 @@ static int adopt_config(struct daemon *daemon, struct config *config, struct mod
 	daemon->configured = configured;
 	if (daemon->lb)
 		lb_set_config(daemon->lb, &config->ebpf);
-	r = daemon_commit(daemon, next, err);
+	r = daemon_steering_follow(daemon, config, err);
+	if (r < 0)
+		model_free(next);
+	else
+		r = daemon_commit(daemon, next, err);
 	if (r == 0 && daemon->lb)
 		r = lb_attach(daemon->lb, err);
 	if (r < 0) {
+		daemon_steering_follow(daemon, old_config, NULL);
 		daemon->config = old_config;
 		daemon->configured = old_configured;
 		if (daemon->lb)

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "daemon.h"
+#include "steering.h"
 #include "upgrade.h"
 
 enum {
@@ -111,8 +112,10 @@ static int cmd_detach(const struct arguments *args)
 	if (load(args, &config) < 0)
 		return EXIT_FAILED;
 	daemon_pin_dir(config, dir, sizeof(dir));
+	r = steering_detach(config, &err);
 	config_free(config);
-	r = lb_detach_pinned(dir, &err);
+	if (r == 0)
+		r = lb_detach_pinned(dir, &err);
 	if (r < 0) {
 		log_error("%s", err.text);
 		return EXIT_FAILED;

@@ -6,18 +6,35 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-static const unsigned int needed[] = { CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON };
-#define NEEDED (sizeof(needed) / sizeof(needed[0]))
+static const struct {
+	unsigned int capability;
+	unsigned int needed; /* uses that cannot do without */
+	unsigned int wanted; /* uses that keep it, if it is there */
+} capabilities[] = {
+	{ CAP_BPF, PRIVILEGE_BALANCE | PRIVILEGE_STEER, 0 },
+	{ CAP_NET_ADMIN, PRIVILEGE_BALANCE, PRIVILEGE_STEER },
+	{ CAP_PERFMON, PRIVILEGE_BALANCE, PRIVILEGE_STEER },
+	{ CAP_NET_RAW, 0, PRIVILEGE_RAW },
+	{ CAP_SYS_PTRACE, 0, PRIVILEGE_STEER },
+	{ CAP_DAC_READ_SEARCH, 0, PRIVILEGE_STEER },
+	{ CAP_SYS_ADMIN, PRIVILEGE_NETNS, 0 },
+};
+#define COUNT (sizeof(capabilities) / sizeof(capabilities[0]))
 
-int privilege_check(struct err *err)
+bool privilege_has(unsigned int capability)
+{
+	return capng_have_capability(CAPNG_EFFECTIVE, capability);
+}
+
+int privilege_check(unsigned int uses, struct err *err)
 {
 	char missing[128] = "";
 
-	for (size_t i = 0; i < NEEDED; i++) {
-		if (capng_have_capability(CAPNG_EFFECTIVE, needed[i]))
+	for (size_t i = 0; i < COUNT; i++) {
+		if (!(capabilities[i].needed & uses) || privilege_has(capabilities[i].capability))
 			continue;
 		strcat(missing, missing[0] ? ", cap_" : "cap_");
-		strcat(missing, capng_capability_to_name(needed[i]));
+		strcat(missing, capng_capability_to_name(capabilities[i].capability));
 	}
 	if (!missing[0])
 		return 0;
@@ -26,22 +43,24 @@ int privilege_check(struct err *err)
 		       missing);
 }
 
-int privilege_drop(bool raw_sockets, struct err *err)
+int privilege_drop(unsigned int uses, struct err *err)
 {
-	raw_sockets = raw_sockets && capng_have_capability(CAPNG_PERMITTED, CAP_NET_RAW);
 	/* A daemon that was started by its predecessor has neither more nor this one to drop with.
 	 */
 	capng_select_t sets = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP)
 				      ? CAPNG_SELECT_BOTH
 				      : CAPNG_SELECT_CAPS;
+	bool keep[COUNT];
 
+	for (size_t i = 0; i < COUNT; i++)
+		keep[i] = (capabilities[i].needed | capabilities[i].wanted) & uses &&
+			  capng_have_capability(CAPNG_PERMITTED, capabilities[i].capability);
 	capng_clear(CAPNG_SELECT_BOTH);
-	for (size_t i = 0; i < NEEDED; i++)
-		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
-			     needed[i]);
-	if (raw_sockets)
-		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
-			     CAP_NET_RAW);
+	for (size_t i = 0; i < COUNT; i++)
+		if (keep[i])
+			capng_update(CAPNG_ADD,
+				     CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
+				     capabilities[i].capability);
 	if (capng_apply(sets) < 0)
 		return err_set(err, -EPERM, "cannot drop capabilities: %s", strerror(errno));
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -16,6 +16,9 @@
 #include "decap.skel.h"
 #include "lb.skel.h"
 #include "planes/lb/lb_traced.h"
+#include "planes/steer/steer_maps.h"
+/* After the types of its variables. */
+#include "steer.skel.h"
 
 #define LOG_BYTES  (1 << 16)
 #define LOG_STATS  4 /* bpf_log_level: BPF_LOG_STATS */
@@ -201,6 +204,10 @@ static void count_map_uses(const struct bpf_object *object, const struct bpf_ins
 		__u32 size = sizeof(info);
 
 		must(row < MAX_MAPS);
+		if (!bpf_map__autocreate(map)) {
+			row++;
+			continue;
+		}
 		must(bpf_obj_get_info_by_fd(bpf_map__fd(map), &info, &size) == 0);
 		for (unsigned i = 0; i < count; i++)
 			m->map_uses[row] += map_id_of(&insns[i]) == info.id;
@@ -380,6 +387,74 @@ static bool verify_decap(const char *budget)
 	return ok;
 }
 
+static const struct steer_specialisation {
+	const char *name;
+	struct steer_const is;
+} steer_specialisations[] = {
+	{ "steer-hash", { .policy = STEER_HASH, .reads_group = 1 } },
+	{ "steer-hash-no-group", { .policy = STEER_HASH } },
+	{ "steer-weighted", { .policy = STEER_WEIGHTED, .reads_group = 1 } },
+	{ "steer-random", { .policy = STEER_RANDOM, .reads_group = 1 } },
+	{ "steer-source-hash", { .policy = STEER_SOURCE_HASH, .reads_group = 1 } },
+	{ "steer-cpu-local", { .policy = STEER_CPU_LOCAL, .reads_group = 1 } },
+	{ "steer-least-loaded", { .policy = STEER_LEAST_LOADED, .reads_group = 1 } },
+	{ "steer-wireguard", { .policy = STEER_WIREGUARD, .reads_group = 1 } },
+	{ "steer-quic", { .policy = STEER_QUIC, .reads_group = 1, .length = 2, .mask = 0xff } },
+	{ "steer-bytes", { .policy = STEER_BYTES, .reads_group = 1, .length = 4, .mask = ~0u } },
+	{ "steer-generation", { .policy = STEER_GENERATION, .reads_group = 1 } },
+};
+
+/* Maps that a program does not need are not made: that it loads says that it refers to none. */
+static bool verify_steer_as(const char *name, const struct steer_const *is, bool migrates,
+			    const char *budget)
+{
+	struct steer_bpf *bpf = steer_bpf__open();
+	struct measures m = { 0 };
+	struct bpf_program *program, *chosen;
+	struct bpf_map *map;
+	bool ok;
+
+	if (!bpf) {
+		fprintf(stderr, "cannot open steer.bpf.o: %s\n", strerror(errno));
+		return false;
+	}
+	memcpy((void *)&bpf->rodata->steer_const, is, sizeof(*is));
+	if (is->policy == STEER_WIREGUARD)
+		chosen = migrates ? bpf->progs.wg_select_migrate : bpf->progs.wg_select;
+	else
+		chosen = migrates ? bpf->progs.steer_select_migrate : bpf->progs.steer_select;
+	bpf_object__for_each_program(program, bpf->obj)
+	{
+		bpf_program__set_autoload(program, program == chosen);
+	}
+	bpf_object__for_each_map(map, bpf->obj)
+	{
+		if (!steer_map_is_needed(bpf_map__name(map), is))
+			bpf_map__set_autocreate(map, false);
+	}
+	ok = verify(name, bpf->obj, chosen, budget, &m);
+	steer_bpf__destroy(bpf);
+	return ok;
+}
+
+/* As UDP, and as TCP that migrates; as traced. */
+static bool verify_steer(const struct steer_specialisation *s, const char *budget)
+{
+	struct steer_const is = s->is;
+	char name[64];
+	bool ok;
+
+	is.udp = 1;
+	ok = verify_steer_as(s->name, &is, false, budget);
+	is.udp = 0;
+	is.migrates = 1;
+	snprintf(name, sizeof(name), "%s-tcp", s->name);
+	ok &= verify_steer_as(name, &is, true, budget);
+	is.traced = 1;
+	snprintf(name, sizeof(name), "%s-traced", s->name);
+	return ok & verify_steer_as(name, &is, true, budget);
+}
+
 static int silent(enum libbpf_print_level level, const char *format, va_list args)
 {
 	return 0;
@@ -405,5 +480,7 @@ int main(int argc, char **argv)
 		ok &= verify_lb(&specialisations[i], argv[1], &whole);
 	ok &= verify_traced(argv[1]);
 	ok &= verify_decap(argv[1]);
+	for (size_t i = 0; i < sizeof(steer_specialisations) / sizeof(*steer_specialisations); i++)
+		ok &= verify_steer(&steer_specialisations[i], argv[1]);
 	return !ok;
 }

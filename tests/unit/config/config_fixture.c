@@ -29,6 +29,7 @@ const char *const good_files[] = {
 	"etc/health.yaml",
 	"etc/hybrid.yaml",
 	"etc/loom.yaml",
+	"etc/steer.yaml",
 	NULL,
 };
 

@@ -160,9 +160,10 @@ static void test_each_mutation_loads_or_is_complained_about(void **state)
 		struct text t;
 		bool told; /* swapped words may put a secret where none is expected */
 		uint64_t rounds = 1 + random_below(3);
-		/* Half of them on the file that has every key. */
-		const char *path = i % 2 ? "tests/unit/config/every_key.yaml"
-					 : good_files[random_below(files)];
+		/* Half of them on the file that has every key, some on steering alone. */
+		const char *path = i % 2	? "tests/unit/config/every_key.yaml"
+				   : i % 8 == 0 ? "etc/steer.yaml"
+						: good_files[random_below(files)];
 
 		t.data = fixture_text(path, &t.len);
 		for (uint64_t j = 0; j < rounds && t.len; j++)

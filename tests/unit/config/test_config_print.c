@@ -47,6 +47,27 @@ static void test_the_schema_is_json_and_knows_types_ranges_and_defaults(void **s
 	json_decref(schema);
 }
 
+static void test_the_schema_knows_fractions_and_what_stands_for_a_mapping(void **state)
+{
+	json_t *schema = schema_json();
+	json_t *group = json_object_get(property(property(schema, "steering"), "groups"), "items");
+	json_t *policy = json_object_get(property(group, "policy"), "anyOf");
+	json_t *guard = json_object_get(property(group, "guard"), "anyOf");
+	json_t *rules = property(json_array_get(guard, 0), "rules");
+	json_t *jain = json_array_get(json_object_get(property(rules, "jain"), "anyOf"), 0);
+	json_t *threshold = property(jain, "threshold");
+	json_t *number = json_array_get(json_object_get(threshold, "anyOf"), 0);
+
+	assert_non_null(json_object_get(json_array_get(policy, 0), "properties"));
+	assert_int_equal(json_array_size(json_object_get(json_array_get(policy, 1), "enum")), 10);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(guard, 1), "const")),
+			    "off");
+	assert_string_equal(json_string_value(json_object_get(number, "type")), "number");
+	assert_int_equal(json_integer_value(json_object_get(number, "maximum")), 1);
+	assert_true(json_number_value(json_object_get(threshold, "default")) == 0.6);
+	json_decref(schema);
+}
+
 static void test_the_manual_names_keys_with_default_and_everything_is_in_force(void **state)
 {
 	struct buf out;
@@ -56,6 +77,9 @@ static void test_the_manual_names_keys_with_default_and_everything_is_in_force(v
 	assert_non_null(strstr(out.data, ".It Ic ebpf.conntrack.timeout\n"));
 	assert_non_null(strstr(out.data, "Default: 300s.\n"));
 	assert_non_null(strstr(out.data, ".It Ic services[].backends[].weight\n"));
+	assert_non_null(strstr(out.data, "Value: a number from 0 to 1 (1 is even), such as 1 or "
+					 "0.75.\nDefault: 0.6.\n"));
+	assert_non_null(strstr(out.data, "bytes or generation, or a mapping: lines of"));
 	assert_null(strstr(out.data, "Not in force"));
 	buf_done(&out);
 }
@@ -64,6 +88,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_schema_is_json_and_knows_types_ranges_and_defaults),
+		cmocka_unit_test(test_the_schema_knows_fractions_and_what_stands_for_a_mapping),
 		cmocka_unit_test(
 			test_the_manual_names_keys_with_default_and_everything_is_in_force),
 	};

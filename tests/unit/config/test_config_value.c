@@ -11,6 +11,10 @@ static const struct key duration = { .type = KEY_DURATION,
 				     .max = 86400 * NSEC_PER_SEC };
 static const struct key from_none = { .type = KEY_DURATION, .max = NSEC_PER_SEC };
 static const struct key number = { .type = KEY_NUMBER, .min = 0, .max = UINT32_MAX };
+static const struct key decimal = { .type = KEY_DECIMAL,
+				    .min = KEY_DECIMAL_ONE / 2,
+				    .max = 100 * KEY_DECIMAL_ONE };
+static const struct key hex = { .type = KEY_NUMBER, .max = UINT32_MAX, .flags = KEY_HEX };
 static const struct key prime = {
 	.type = KEY_NUMBER, .min = 3, .max = 1048573, .flags = KEY_PRIME
 };
@@ -20,6 +24,9 @@ static const struct key bytes = {
 static const struct key port = { .type = KEY_PORT };
 static const struct key range = { .type = KEY_PORT_RANGE };
 static const struct key address = { .type = KEY_ADDRESS };
+static const struct key local = { .type = KEY_ADDRESS, .flags = KEY_LOCAL };
+static const struct key bound = { .type = KEY_ADDRESS, .flags = KEY_LOCAL | KEY_BOUND };
+static const struct key netns = { .type = KEY_NETNS };
 static const struct key net = { .type = KEY_NET };
 static const struct key clients = { .type = KEY_NET, .flags = KEY_CLIENTS };
 static const struct key listen = { .type = KEY_LISTEN };
@@ -62,6 +69,31 @@ static void test_numbers_of_every_kind(void **state)
 		{ &number, "1e3", -EINVAL, 0 },
 		{ &number, "0x10", -EINVAL, 0 },
 		{ &number, "", -EINVAL, 0 },
+		{ &decimal, "0.5", 0, 500000 },
+		{ &decimal, "1", 0, 1000000 },
+		{ &decimal, "1.0", 0, 1000000 },
+		{ &decimal, "2.000001", 0, 2000001 },
+		{ &decimal, "100.000000", 0, 100000000 },
+		{ &decimal, "100.000001", -EINVAL, 0 },
+		{ &decimal, "0.499999", -EINVAL, 0 },
+		{ &decimal, "1.0000001", -EINVAL, 0 },
+		{ &decimal, "1.", -EINVAL, 0 },
+		{ &decimal, ".5", -EINVAL, 0 },
+		{ &decimal, "01.5", -EINVAL, 0 },
+		{ &decimal, "1.5.", -EINVAL, 0 },
+		{ &decimal, "1,5", -EINVAL, 0 },
+		{ &decimal, "-1", -EINVAL, 0 },
+		{ &decimal, "1e1", -EINVAL, 0 },
+		{ &decimal, "18446744073710", -EINVAL, 0 },
+		{ &decimal, "18446744073709.999999", -EINVAL, 0 },
+		{ &hex, "0xff", 0, 255 },
+		{ &hex, "0xFFffFFff", 0, UINT32_MAX },
+		{ &hex, "255", 0, 255 },
+		{ &hex, "0x100000000", -EINVAL, 0 },
+		{ &hex, "0x10000000000000001", -EINVAL, 0 },
+		{ &hex, "0x", -EINVAL, 0 },
+		{ &hex, "0xfg", -EINVAL, 0 },
+		{ &hex, "ff", -EINVAL, 0 },
 		{ &prime, "3", 0, 3 },
 		{ &prime, "1048573", 0, 1048573 },
 		{ &prime, "9", -EINVAL, 0 },
@@ -118,6 +150,31 @@ static void test_text_of_every_kind(void **state)
 		{ &address, "10.0.0.1:80", -EINVAL },
 		{ &address, "fe80::1%eth0", -EINVAL },
 		{ &address, "localhost", -EINVAL },
+		{ &address, "*", -EINVAL },
+		{ &local, "::1", 0 },
+		{ &local, "127.8.8.8", 0 },
+		{ &local, "::", -EINVAL },
+		{ &local, "224.0.0.1", -EINVAL },
+		{ &bound, "*", 0 },
+		{ &bound, "0.0.0.0", 0 },
+		{ &bound, "::", 0 },
+		{ &bound, "127.0.0.1", 0 },
+		{ &bound, "10.0.0.1", 0 },
+		{ &bound, "ff02::1", -EINVAL },
+		{ &bound, "**", -EINVAL },
+		{ &netns, "blue", 0 },
+		{ &netns, "/proc/1/ns/net", 0 },
+		{ &netns, "pid:1", 0 },
+		{ &netns, "pid:4194304", 0 },
+		{ &netns, "pid:4194305", -EINVAL },
+		{ &netns, "pid:0", -EINVAL },
+		{ &netns, "pid:", -EINVAL },
+		{ &netns, "pid:1x", -EINVAL },
+		{ &netns, "a/b", -EINVAL },
+		{ &netns, "/", -EINVAL },
+		{ &netns, ".", -EINVAL },
+		{ &netns, "..", -EINVAL },
+		{ &netns, "", -EINVAL },
 		{ &clients, "0.0.0.0/0", 0 },
 		{ &clients, "::/0", 0 },
 		{ &clients, "127.0.0.0/8", 0 },

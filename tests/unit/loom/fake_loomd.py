@@ -54,6 +54,51 @@ SERVICES = {"services": [
 CONFIG = {"instance": "default", "admin": {"auth": {"bearer": "***"}}}
 
 
+def steer_member(slot, **more):
+    """MEMBER of docs/rest-api.md."""
+    return {"id": slot + 10, "slot": slot, "cookie": 4096 + slot, "inode": 81234 + slot, "index": slot,
+            "pid": 4711 + slot, "holders": 1, "comm": "unbound", "unit": "unbound.service", "label": None,
+            "source": "unit", "address": "0.0.0.0", "weight": 100, "generation": 1, "state": "active",
+            "age_ns": 3600000000000, "drain_left_ns": None, "held": False, "stuck": False, "queue": 0,
+            "queue_max": 212992, "handshakes": 0, "queue_age_ns": 0, "drops": 0, "generation_flows": 0,
+            "kernel": {"packets": 1000, "bytes": 60000}, "selected": {"packets": 100, "bytes": 6000},
+            "shadow_packets": 11, "migrated": 0, "rate": 50, **more}
+
+
+def steer_group(**more):
+    """GROUP of docs/rest-api.md."""
+    return {"name": "dns", "protocol": "udp", "address": "0.0.0.0", "port": 53, "netns": None, "policy": "weighted",
+            "state": "canary", "canary_permille": 100, "frozen": False, "fallback": False, "target": "enforced",
+            "automatic": False, "reverted": False, "held_back": None, "state_age_ns": 61000000000, "cooldown_ns": 0,
+            "attached": True, "program": 42, "program_own": 42, "exact": True,
+            "counters": {"kernel": 2000, "selected": 200, "shadow_same": 0, "slot_empty": 0},
+            "transitions": {"forward": 3, "back": 0}, "repairs": 0, "resets": 0, "max_over_mean_permille": 1020,
+            "jain_permille": 999, "probe_p99_ns": None, "probe_failures": 0, "indices": 0,
+            "last": {"at": 1700000000, "from": "shadow", "to": "canary", "actor": "operator", "reason": "soaked"},
+            "members": [steer_member(0), steer_member(1)], **more}
+
+
+AUDIT = {"group": "dns", "transitions": [
+    {"at": 1700000000, "from": "shadow", "to": "canary", "actor": "operator", "reason": "soaked",
+     "numbers": {"max_over_mean_permille": 1020}},
+    {"at": 1700000300, "from": "canary", "to": "shadow", "actor": "guard", "reason": "imbalance 3.1 over 2.0",
+     "numbers": {"rule": "imbalance", "value": 3100}}]}
+HISTORY = {"group": "dns", "windows": [
+    {"at": 1700000000 + 10 * i, "members": [{"slot": slot, "rate": 10 * i + slot, "queue": i} for slot in (0, 1)]}
+    for i in range(3)]}
+CAPABILITIES = {"capabilities": {"kernel": "6.18", "policies": {"weighted": {"possible": True, "missing": None},
+                                                                "least_loaded": {"possible": False,
+                                                                                 "missing": "CAP_PERFMON"}}}}
+EXPLANATION = {"group": "dns", "known": True, "slot": 3, "why": "selected", "text": "the plan's entry 17 is slot 3"}
+DECISION = {"event": "decision", "time": "2026-01-02T03:04:05.123456789Z", "protocol": "udp",
+            "source": "10.9.0.2:40000", "destination": "10.0.0.1:53", "hash": 3735928559, "kernel_slot": 1,
+            "policy_slot": 3, "chosen_slot": None, "reason": "selected",
+            "meaning": "Sent to the member that the policy chose", "mode": "canary", "migrated": False, "length": 60,
+            "word": "04000000", "index": 0}
+STEER_ACTIONS = ("attach", "detach", "policy", "rollout", "freeze", "unfreeze", "fallback", "resume", "drain",
+                 "undrain", "swap", "weight")
+
+
 def connection(number):
     return {"protocol": "tcp", "client": f"10.9.0.2:{40000 + number % 20000}", "service_address": "10.0.0.1:80",
             "backend": "10.0.1.10:8080", "backend_id": None if number % 2 else 1, "source": "10.0.0.1:2048",
@@ -136,6 +181,13 @@ class FakeLoomd(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             ("POST", "/ebpf/backends"): (201, BACKENDS[0]),
             ("PATCH", "/ebpf/backends/1"): (200, BACKENDS[0]),
             ("DELETE", "/ebpf/backends/1"): (200, dict(BACKENDS[0], state="removed")),
+            ("GET", "/steer/groups"): (200, {"groups": [steer_group()]}),
+            ("GET", "/steer/groups/dns"): (200, steer_group()),
+            ("GET", "/steer/groups/dns/audit"): (200, AUDIT),
+            ("GET", "/steer/groups/dns/history"): (200, HISTORY),
+            ("GET", "/steer/groups/dns/explain"): (200, EXPLANATION),
+            ("GET", "/steer/capabilities"): (200, CAPABILITIES),
+            **{("POST", f"/steer/groups/dns/{action}"): (200, steer_group()) for action in STEER_ACTIONS},
             ("POST", "/config/reload"): (200, {"changes": ["backend 3 added"]}),
         }))
 

@@ -66,14 +66,14 @@ static bool status_says(const char *field, const char *value)
 
 static int drop_and_read_back(void)
 {
-	EXPECT(privilege_drop(false, NULL) == 0);
+	EXPECT(privilege_drop(PRIVILEGE_BALANCE, NULL) == 0);
 	EXPECT(status_says("CapEff", NEEDED));
 	EXPECT(status_says("CapPrm", NEEDED));
 	EXPECT(status_says("CapBnd", NEEDED));
 	EXPECT(status_says("CapInh", NONE));
 	EXPECT(status_says("CapAmb", NONE));
 	EXPECT(status_says("NoNewPrivs", "1"));
-	EXPECT(privilege_check(NULL) == 0);
+	EXPECT(privilege_check(PRIVILEGE_BALANCE, NULL) == 0);
 	return 0;
 }
 
@@ -84,13 +84,13 @@ static void what_is_kept_is_what_is_needed_in_every_set(void **state)
 
 static int keep_raw_sockets(void)
 {
-	EXPECT(privilege_drop(true, NULL) == 0);
+	EXPECT(privilege_drop(PRIVILEGE_BALANCE | PRIVILEGE_RAW, NULL) == 0);
 	EXPECT(status_says("CapEff", WITH_RAW));
 	EXPECT(status_says("CapPrm", WITH_RAW));
 	EXPECT(status_says("CapBnd", WITH_RAW));
 	/* Once given up, it does not come back. */
-	EXPECT(privilege_drop(false, NULL) == 0);
-	EXPECT(privilege_drop(true, NULL) == 0);
+	EXPECT(privilege_drop(PRIVILEGE_BALANCE, NULL) == 0);
+	EXPECT(privilege_drop(PRIVILEGE_BALANCE | PRIVILEGE_RAW, NULL) == 0);
 	EXPECT(status_says("CapEff", NEEDED));
 	return 0;
 }
@@ -131,7 +131,7 @@ static int use_what_is_left(void)
 	int file = memfd_create("loom_sys", MFD_CLOEXEC);
 
 	EXPECT(file >= 0);
-	EXPECT(privilege_drop(false, NULL) == 0);
+	EXPECT(privilege_drop(PRIVILEGE_BALANCE, NULL) == 0);
 	EXPECT(use_maps() == 0);
 	EXPECT(mount("none", "/mnt", "tmpfs", 0, NULL) == -1 && errno == EPERM);
 	EXPECT(unshare(CLONE_NEWNET) == -1 && errno == EPERM);
@@ -149,7 +149,7 @@ static void afterwards_maps_work_and_the_rest_does_not(void **state)
 
 static int exec_as_root(void)
 {
-	EXPECT(privilege_drop(false, NULL) == 0);
+	EXPECT(privilege_drop(PRIVILEGE_BALANCE, NULL) == 0);
 	execl("/bin/sh", "sh", "-c",
 	      "test \"$(sed -n 's/^CapEff:.//p' /proc/$$/status)\" = " NEEDED, NULL);
 	return 255;
@@ -168,7 +168,7 @@ static int lose(unsigned int capability, const char *name)
 	capng_get_caps_process();
 	capng_update(CAPNG_DROP, CAPNG_EFFECTIVE | CAPNG_PERMITTED, capability);
 	EXPECT(capng_apply(CAPNG_SELECT_CAPS) == 0);
-	EXPECT(privilege_check(&err) == -EPERM && err.code == -EPERM);
+	EXPECT(privilege_check(PRIVILEGE_BALANCE, &err) == -EPERM && err.code == -EPERM);
 	EXPECT(strstr(err.text, name) && strstr(err.text, "; "));
 	EXPECT(!strstr(err.text, ","));
 	return 0;
@@ -195,14 +195,14 @@ static int lose_all(void)
 
 	capng_clear(CAPNG_SELECT_CAPS);
 	EXPECT(capng_apply(CAPNG_SELECT_CAPS) == 0);
-	EXPECT(privilege_check(&err) == -EPERM);
+	EXPECT(privilege_check(PRIVILEGE_BALANCE, &err) == -EPERM);
 	EXPECT(strstr(err.text, "cap_bpf, cap_net_admin, cap_perfmon;"));
 	return 0;
 }
 
 static void what_is_missing_is_named(void **state)
 {
-	assert_int_equal(privilege_check(NULL), 0);
+	assert_int_equal(privilege_check(PRIVILEGE_BALANCE, NULL), 0);
 	in_a_child(lose_bpf);
 	in_a_child(lose_net_admin);
 	in_a_child(lose_perfmon);
@@ -219,7 +219,7 @@ static int drop_nothing(void)
 	capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, CAP_BPF,
 		      CAP_NET_ADMIN, CAP_PERFMON, -1);
 	EXPECT(capng_apply(CAPNG_SELECT_BOTH) == 0);
-	if (privilege_drop(false, &err) < 0)
+	if (privilege_drop(PRIVILEGE_BALANCE, &err) < 0)
 		fprintf(stderr, "%s\n", err.text);
 	return drop_and_read_back();
 }
@@ -239,7 +239,7 @@ static int drop_without_setpcap(void)
 	capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_BPF, CAP_NET_ADMIN,
 		      CAP_PERFMON, -1);
 	EXPECT(capng_apply(CAPNG_SELECT_CAPS) == 0);
-	if (privilege_drop(false, &err) < 0)
+	if (privilege_drop(PRIVILEGE_BALANCE, &err) < 0)
 		fprintf(stderr, "%s\n", err.text);
 	EXPECT(status_says("CapEff", NEEDED));
 	EXPECT(status_says("CapPrm", NEEDED));

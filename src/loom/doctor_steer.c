@@ -1,0 +1,166 @@
+/* What keeps socket steering from working: asked of a loomd that runs and has groups. */
+#include "doctor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "steer_odd.h"
+#include "steer_read.h"
+
+#define MIGRATE_PATH "/proc/sys/net/ipv4/tcp_migrate_req"
+
+/* What loomd says; no daemon, or one without groups, is no finding: others tell of that. */
+static int ask(struct doctor *doctor, json_t **ret_answer, struct steer_read *ret)
+{
+	struct err err = { 0 };
+	struct reply reply = { "GET /steer/groups", &err };
+	int r;
+
+	*ret_answer = NULL;
+	memset(ret, 0, sizeof(*ret));
+	if (!doctor->client || client_get(doctor->client, "/steer/groups", ret_answer, &err) < 0)
+		return -ENOENT;
+	r = steer_read(&reply, *ret_answer, ret);
+	if (r == -ENOMEM)
+		doctor->failed = true;
+	else if (r < 0)
+		doctor_find(doctor, DOCTOR_PROBLEM, "steering", "%s", err.text);
+	return r;
+}
+
+/* ---- groups ---- */
+
+static void report_group(struct doctor *doctor, const struct steer_read_group *group,
+			 struct steer_odd *odds)
+{
+	static const enum doctor_severity severities[] = { DOCTOR_OK, DOCTOR_WARNING,
+							   DOCTOR_PROBLEM };
+	size_t count = steer_odd_find(group, odds, STEER_ODD_MAX);
+	char subject[96];
+	char state[96];
+	bool odd = false;
+
+	snprintf(subject, sizeof(subject), "group %s", group->name);
+	for (size_t i = 0; i < count && odds[i].severity != STEER_ODD_NOTE; i++) {
+		odd = true;
+		doctor_find(doctor, severities[odds[i].severity], subject, "%s", odds[i].text);
+		if (*odds[i].remedy)
+			doctor_remedy(doctor, "%s", odds[i].remedy);
+	}
+	if (!odd)
+		doctor_find(doctor, DOCTOR_OK, subject, "%zu members, %s, nothing is odd",
+			    group->member_count, steer_odd_state(group, state, sizeof(state)));
+}
+
+static void check_groups(struct doctor *doctor)
+{
+	struct steer_odd *odds = calloc(STEER_ODD_MAX, sizeof(*odds));
+	struct steer_read read;
+	json_t *answer;
+
+	if (!odds)
+		doctor->failed = true;
+	else if (ask(doctor, &answer, &read) == 0)
+		for (size_t i = 0; i < read.group_count; i++)
+			report_group(doctor, &read.groups[i], odds);
+	if (odds) {
+		steer_read_done(&read);
+		json_decref(answer);
+	}
+	free(odds);
+}
+
+/* ---- migration ---- */
+
+static void report_migration(struct doctor *doctor)
+{
+	long value;
+	int r = doctor_read_number(MIGRATE_PATH, &value);
+
+	if (r == 0 && value) {
+		doctor_find(doctor, DOCTOR_OK, "net.ipv4.tcp_migrate_req",
+			    "connections to accept move to another listener when theirs closes");
+	} else if (r == 0) {
+		doctor_find(doctor, DOCTOR_WARNING, "net.ipv4.tcp_migrate_req",
+			    "it is 0: while Loom's program is not attached, a listener that closes "
+			    "resets what it has not accepted");
+		doctor_remedy(doctor, "sysctl -w net.ipv4.tcp_migrate_req=1");
+	} else {
+		doctor_find(doctor, DOCTOR_WARNING, "net.ipv4.tcp_migrate_req",
+			    "cannot read it: %s; before Linux 5.14 connections do not migrate",
+			    strerror(-r));
+		doctor_remedy(doctor, "drain listeners before they close: loom steer swap");
+	}
+}
+
+static void check_migration(struct doctor *doctor)
+{
+	struct steer_read read;
+	json_t *answer;
+
+	if (ask(doctor, &answer, &read) == 0)
+		for (size_t i = 0; i < read.group_count; i++)
+			if (strcmp(read.groups[i].protocol, "tcp") == 0) {
+				report_migration(doctor);
+				break;
+			}
+	steer_read_done(&read);
+	json_decref(answer);
+}
+
+/* ---- capabilities ---- */
+
+static bool is_used(const struct steer_read *read, const char *policy)
+{
+	for (size_t i = 0; i < read->group_count; i++)
+		if (strcmp(read->groups[i].policy, policy) == 0)
+			return true;
+	return false;
+}
+
+/* A policy that a group has must be possible; another one is worth knowing. */
+static void report_policy(struct doctor *doctor, const struct steer_read *read, const char *policy,
+			  const json_t *capability)
+{
+	const char *missing = json_string_value(json_object_get(capability, "missing"));
+	char subject[96];
+
+	snprintf(subject, sizeof(subject), "policy %s", policy);
+	if (!json_is_false(json_object_get(capability, "possible"))) {
+		if (is_used(read, policy))
+			doctor_find(doctor, DOCTOR_OK, subject, "it is possible here");
+		return;
+	}
+	doctor_find(doctor, is_used(read, policy) ? DOCTOR_PROBLEM : DOCTOR_WARNING, subject,
+		    "it cannot be armed: %s is missing", missing ? missing : "something");
+	doctor_remedy(doctor, missing && strncmp(missing, "CAP_", 4) == 0
+				      ? "give it to loomd: AmbientCapabilities= of its unit"
+				      : "choose another policy, or another kernel; see 'loom steer "
+					"capabilities'");
+}
+
+static void check_capabilities(struct doctor *doctor)
+{
+	struct steer_read read;
+	json_t *groups;
+	json_t *answer = NULL;
+	const json_t *policy;
+	const char *name;
+
+	if (ask(doctor, &groups, &read) == 0 &&
+	    client_get(doctor->client, "/steer/capabilities", &answer, NULL) == 0)
+		json_object_foreach(
+			json_object_get(json_object_get(answer, "capabilities"), "policies"), name,
+			policy) report_policy(doctor, &read, name, policy);
+	steer_read_done(&read);
+	json_decref(answer);
+	json_decref(groups);
+}
+
+const struct doctor_check doctor_steer_checks[] = {
+	{ "steering", false, check_groups },
+	{ "steering", false, check_capabilities },
+	{ "steering", false, check_migration },
+	{ 0 },
+};

@@ -1,0 +1,168 @@
+/* The kernel's rows, handed to the groups they are of. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "steering_internal.h"
+#include "sys/netns.h"
+
+struct group *steering_group(struct steering *steering, const char *name)
+{
+	for (size_t i = 0; i < steering->group_count; i++)
+		if (!strcmp(steering->groups[i]->name, name))
+			return steering->groups[i];
+	return NULL;
+}
+
+static bool is_any(const __be32 addr[4])
+{
+	struct addr address;
+
+	memcpy(&address, addr, sizeof(address));
+	return addr_is_any(&address) || (addr_is_v4(&address) && !address.word[3]);
+}
+
+static bool matches(const struct group *group, const struct steer_truth_row *row)
+{
+	if (row->ifindex)
+		return false;
+	if (group->config->any_family)
+		return is_any(row->addr);
+	return !memcmp(row->addr, &group->config->address, sizeof(row->addr));
+}
+
+static int take_row(struct group *group, const struct steer_truth_row *row)
+{
+	if (group->row_count == group->row_room) {
+		size_t room = group->row_room ? group->row_room * 2 : 8;
+		void *rows = reallocarray(group->rows, room, sizeof(*group->rows));
+
+		if (!rows)
+			return -ENOMEM;
+		group->rows = rows;
+		group->row_room = room;
+	}
+	group->rows[group->row_count++] = row;
+	return 0;
+}
+
+/* The first of the groups on this port or a later one. */
+static size_t first_at(const struct steering *steering, uint16_t port)
+{
+	size_t low = 0, high = steering->group_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (steering->by_port[middle]->config->port < port)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void hand_out(struct steering *steering, const struct space *space, bool udp)
+{
+	const struct steer_truth_rows *rows = &space->rows[udp];
+
+	for (size_t i = 0; i < rows->count; i++) {
+		uint16_t port = rows->rows[i].port;
+
+		for (size_t k = first_at(steering, port);
+		     k < steering->group_count && steering->by_port[k]->config->port == port; k++) {
+			struct group *group = steering->by_port[k];
+
+			if (group->space == space && group->config->udp == udp &&
+			    matches(group, &rows->rows[i]))
+				take_row(group, &rows->rows[i]); /* the next poll finds it */
+		}
+	}
+}
+
+/* Returns whether the rows are whole: groups whose rows may lack some keep what they know. */
+static bool read_space(struct steering *steering, struct space *space, bool udp)
+{
+	struct err err = { 0 };
+	int r = steer_truth_read(steering->truth, space->fd, udp ? IPPROTO_UDP : IPPROTO_TCP,
+				 &space->rows[udp], &err);
+
+	if (r < 0 && !space->complained)
+		log_error("%s", err.text);
+	space->complained = r < 0;
+	return r == 0 && !space->rows[udp].torn;
+}
+
+static int compare_inodes(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* One look through /proc for all that is new, however many groups have something new. */
+static void admit_fresh(struct steering *steering, uint64_t now)
+{
+	struct sock_owners owners = { 0 };
+	struct err err = { 0 };
+	uint64_t *inodes;
+	size_t count = 0;
+
+	for (size_t i = 0; i < steering->group_count; i++)
+		for (size_t k = 0; k < steering->groups[i]->member_count; k++)
+			count += steering->groups[i]->members[k].fresh &&
+				 steering->groups[i]->members[k].retry_ns <= now;
+	if (!count)
+		return;
+	inodes = calloc(count, sizeof(*inodes));
+	if (!inodes)
+		return;
+	count = 0;
+	for (size_t i = 0; i < steering->group_count; i++)
+		for (size_t k = 0; k < steering->groups[i]->member_count; k++)
+			if (steering->groups[i]->members[k].fresh &&
+			    steering->groups[i]->members[k].retry_ns <= now)
+				inodes[count++] = steering->groups[i]->members[k].view.inode;
+	qsort(inodes, count, sizeof(*inodes), compare_inodes);
+	if (sock_owners_scan(inodes, count, NULL, 0, &owners, &err) < 0)
+		log_warning("%s", err.text);
+	else
+		for (size_t i = 0; i < steering->group_count; i++)
+			members_admit(steering->groups[i], &owners, now);
+	sock_owners_done(&owners);
+	free(inodes);
+}
+
+void steering_poll(struct steering *steering)
+{
+	uint64_t now = clock_now_ns();
+
+	for (size_t i = 0; i < steering->group_count; i++)
+		steering->groups[i]->row_count = 0;
+	for (size_t s = 0; s < steering->space_count; s++) {
+		struct space *space = steering->spaces[s];
+
+		for (int udp = 0; udp < 2; udp++) {
+			bool whole = space->used[udp] && read_space(steering, space, udp);
+
+			if (whole)
+				hand_out(steering, space, udp);
+			for (size_t i = 0; space->used[udp] && i < steering->group_count; i++) {
+				struct group *group = steering->groups[i];
+
+				if (group->space == space && group->config->udp == udp && whole)
+					members_sync(group, now);
+			}
+		}
+	}
+	admit_fresh(steering, now);
+	for (size_t i = 0; i < steering->group_count; i++) {
+		members_age(steering->groups[i], now);
+		parts_apply(steering->groups[i], now);
+	}
+	if (steering->save)
+		steering_save_state(steering);
+	steering->poll_cost_ns = clock_now_ns() - now;
+}

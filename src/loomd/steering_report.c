@@ -1,0 +1,34 @@
+/* What this kernel can do, and what the groups did: for those who ask when something is wrong. */
+#include <errno.h>
+
+#include "steering_internal.h"
+
+void report_probe(struct steering *steering)
+{
+	steering->migrates = true;
+	steering->holds = true;
+}
+
+void report_period(struct steering *steering, uint64_t now)
+{
+}
+
+int report_history(struct group *group, struct buf *out, struct err *err)
+{
+	return err_set(err, -EOPNOTSUPP, "not yet");
+}
+
+int report_audit(struct group *group, struct buf *out, struct err *err)
+{
+	return err_set(err, -EOPNOTSUPP, "not yet");
+}
+
+int report_capabilities(struct steering *steering, struct buf *out, struct err *err)
+{
+	return err_set(err, -EOPNOTSUPP, "not yet");
+}
+
+const char *report_gate(struct steering *steering, enum config_steer_policy policy)
+{
+	return NULL;
+}

@@ -1,0 +1,208 @@
+/* Decisions of a group's program, as JSON lines: the program is another one meanwhile. */
+#include <arpa/inet.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "steering_internal.h"
+
+#define TICK_NS	      (20 * NSEC_PER_MSEC)
+#define PENDING_BYTES (1024 * 1024ul)
+
+struct steering_trace {
+	struct group *group;
+	struct stream *stream;
+	struct ring_buffer *rings[STEERING_PARTS]; /* owned */
+	struct loop_timer *timer;
+	struct buf text;
+	uint64_t end_ns;
+	uint64_t limit; /* 0: none */
+	uint64_t written;
+};
+
+static void print_slot(struct buf *out, const char *name, uint16_t slot)
+{
+	if (slot == STEER_NOBODY)
+		buf_printf(out, ",\"%s\":null", name);
+	else
+		buf_printf(out, ",\"%s\":%u", name, slot);
+}
+
+static void print_event(struct buf *out, const struct steer_event *event)
+{
+	static const char *const modes[] = { "fallback", "observe", "shadow", "canary",
+					     "enforced" };
+	char source[ADDR_TEXT_LEN], destination[ADDR_TEXT_LEN];
+	struct addr address;
+
+	memcpy(&address, event->saddr, sizeof(address));
+	addr_format(&address, source);
+	memcpy(&address, event->daddr, sizeof(address));
+	addr_format(&address, destination);
+	buf_printf(out,
+		   "{\"at_ns\":%" PRIu64 ",\"source\":\"%s\",\"source_port\":%u,"
+		   "\"destination\":\"%s\",\"destination_port\":%u,\"protocol\":\"%s\","
+		   "\"hash\":%u,\"mode\":\"%s\",\"reason\":\"%s\",\"length\":%u,\"migrated\":%s",
+		   (uint64_t)event->at_ns, source, ntohs(event->sport), destination,
+		   ntohs(event->dport), event->udp ? "udp" : "tcp", event->hash,
+		   event->mode < 5 ? modes[event->mode] : "?",
+		   event->reason < STEER_COUNTERS_END
+			   ? steer_counter_name((enum steer_counter)event->reason)
+			   : "?",
+		   event->length, event->migrated ? "true" : "false");
+	print_slot(out, "kernel_slot", event->kernel_slot);
+	print_slot(out, "policy_slot", event->policy_slot);
+	print_slot(out, "chosen_slot", event->chosen_slot);
+	buf_printf(out, ",\"index\":%u,\"word\":%u}\n", event->index, event->word);
+}
+
+static int on_event(void *ctx, void *data, size_t size)
+{
+	struct steering_trace *trace = ctx;
+
+	if (size < sizeof(struct steer_event))
+		return 0;
+	if (trace->limit && trace->written >= trace->limit)
+		return -ECANCELED;
+	print_event(&trace->text, data);
+	trace->written++;
+	return 0;
+}
+
+static uint64_t lost_of(const struct group *group)
+{
+	uint64_t counters[STEER_COUNTERS_END];
+	uint64_t lost = 0;
+
+	for (size_t p = 0; p < STEERING_PARTS; p++)
+		if (group->parts[p].steer && steer_counters(group->parts[p].steer, counters) == 0)
+			lost += counters[STEER_COUNT_TRACE_LOST];
+	return lost;
+}
+
+static void pump(struct steering_trace *trace)
+{
+	trace->text.len = 0;
+	if (stream_pending(trace->stream) < PENDING_BYTES)
+		for (size_t p = 0; p < STEERING_PARTS; p++)
+			if (trace->rings[p])
+				ring_buffer__consume(trace->rings[p]);
+	if (trace->text.len)
+		stream_write(trace->stream, trace->text.data, trace->text.len);
+}
+
+void steering_trace_end(struct steering *steering, const char *why)
+{
+	struct steering_trace *trace = steering->trace;
+	struct err err = { 0 };
+
+	if (!trace)
+		return;
+	steering->trace = NULL;
+	pump(trace);
+	trace->text.len = 0;
+	buf_printf(&trace->text, "{\"end\":\"%s\",\"written\":%" PRIu64 ",\"lost\":%" PRIu64 "}\n",
+		   why, trace->written, lost_of(trace->group));
+	if (trace->text.data)
+		stream_write(trace->stream, trace->text.data, trace->text.len);
+	stream_end(trace->stream);
+	if (parts_load(trace->group, &trace->group->policy, &err) < 0)
+		log_error("group %s: cannot end a trace: %s", trace->group->name, err.text);
+	for (size_t p = 0; p < STEERING_PARTS; p++)
+		ring_buffer__free(trace->rings[p]);
+	loop_disarm(trace->timer);
+	buf_done(&trace->text);
+	if (steering->admin_soon)
+		steering->admin_soon(steering->admin_ctx);
+	steering->trace_timer = trace->timer;
+	free(trace);
+}
+
+static void on_tick(void *ctx)
+{
+	struct steering *steering = ctx;
+	struct steering_trace *trace = steering->trace;
+
+	if (!trace)
+		return;
+	pump(trace);
+	if (steering->admin_soon)
+		steering->admin_soon(steering->admin_ctx);
+	if (stream_broken(trace->stream))
+		steering_trace_end(steering, "client");
+	else if (trace->limit && trace->written >= trace->limit)
+		steering_trace_end(steering, "limit");
+	else if (clock_now_ns() >= trace->end_ns)
+		steering_trace_end(steering, "duration");
+	else
+		loop_arm(trace->timer, TICK_NS);
+}
+
+static int open_rings(struct steering_trace *trace, struct err *err)
+{
+	for (size_t p = 0; p < STEERING_PARTS; p++) {
+		const struct steer *steer = trace->group->parts[p].steer;
+
+		if (!steer)
+			continue;
+		trace->rings[p] = ring_buffer__new(steer_events_fd(steer), on_event, trace, NULL);
+		if (!trace->rings[p])
+			return err_set(err, -errno, "cannot read the trace: %s", strerror(errno));
+	}
+	return 0;
+}
+
+int steering_trace_start(struct group *group, const struct steer_trace_request *request,
+			 struct stream **ret, struct err *err)
+{
+	struct steering *steering = group->steering;
+	struct steer_const filter = { .trace_sample = request->sample };
+	struct steering_trace *trace;
+	int r = 0;
+
+	if (steering->trace)
+		return err_set(err, -EBUSY, "cannot trace: somebody traces group %s already",
+			       steering->trace->group->name);
+	if (!group->parts[0].steer && !group->parts[1].steer)
+		return err_set(err, -ENOENT, "cannot trace: group %s has no members", group->name);
+	memcpy(filter.trace_address, &request->source, sizeof(filter.trace_address));
+	filter.trace_port = htons(request->source_port);
+	trace = calloc(1, sizeof(*trace));
+	if (trace)
+		trace->stream = stream_new();
+	if (!trace || !trace->stream) {
+		free(trace);
+		return err_set(err, -ENOMEM, "cannot trace: out of memory");
+	}
+	trace->group = group;
+	trace->limit = request->limit;
+	trace->end_ns = clock_now_ns() + request->duration_ns;
+	trace->timer = steering->trace_timer;
+	buf_init(&trace->text);
+	if (!trace->timer)
+		r = loop_add_timer(steering->loop, on_tick, steering, &trace->timer);
+	steering->trace_timer = trace->timer;
+	if (r == 0)
+		r = parts_load_traced(group, &filter, err);
+	if (r == 0)
+		r = open_rings(trace, err);
+	if (r < 0) {
+		parts_load(group, &group->policy, NULL);
+		for (size_t p = 0; p < STEERING_PARTS; p++)
+			ring_buffer__free(trace->rings[p]);
+		stream_end(trace->stream);
+		stream_close(trace->stream);
+		free(trace);
+		return r;
+	}
+	steering->trace = trace;
+	loop_arm(trace->timer, TICK_NS);
+	*ret = trace->stream;
+	return 0;
+}

@@ -1,0 +1,148 @@
+/* The only code that writes a steering group's maps. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "steer_internal.h"
+
+static void store(__u32 *word, __u32 value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+static __u32 share(uint16_t permille)
+{
+	return permille >= 1000 ? UINT32_MAX : (__u32)((uint64_t)permille * UINT32_MAX / 1000);
+}
+
+void steer_set_mode(struct steer *steer, enum steer_mode mode, uint16_t canary_permille)
+{
+	/* A canary's share must stand before the mode that looks at it. */
+	store(&steer->control->canary, share(canary_permille));
+	store(&steer->control->mode, mode);
+}
+
+enum steer_mode steer_mode(const struct steer *steer)
+{
+	return (enum steer_mode)__atomic_load_n(&steer->control->mode, __ATOMIC_ACQUIRE);
+}
+
+uint16_t steer_canary_permille(const struct steer *steer)
+{
+	__u32 canary = __atomic_load_n(&steer->control->canary, __ATOMIC_ACQUIRE);
+
+	return (uint16_t)(((uint64_t)canary * 1000 + UINT32_MAX / 2) / UINT32_MAX);
+}
+
+const struct steer_table *steer_table(const struct steer *steer)
+{
+	return &steer->tables->half[steer->control->active & 1];
+}
+
+void steer_write(struct steer *steer, const struct steer_table *table, bool restricted)
+{
+	__u32 next = !(steer->control->active & 1);
+	bool held = false;
+
+	for (size_t i = 0; i < STEER_MAX_SLOTS; i++)
+		held |= table->slot_flags[i] & STEER_MEMBER_HELD;
+	memcpy(&steer->tables->half[next], table, sizeof(*table));
+	/* What only adds a look elsewhere goes first when it appears, last when it goes. */
+	if (held)
+		store(&steer->control->held, 1);
+	if (restricted)
+		store(&steer->control->restricted, 1);
+	store(&steer->control->active, next);
+	if (!held)
+		store(&steer->control->held, 0);
+	if (!restricted)
+		store(&steer->control->restricted, 0);
+}
+
+int steer_put(struct steer *steer, uint16_t slot, int socket, bool *ret_held, struct err *err)
+{
+	__u32 key = slot;
+	__u64 value = (__u64)socket;
+
+	*ret_held = false;
+	if (slot >= STEER_MAX_SLOTS)
+		return err_set(err, -EINVAL, "cannot use slot %u: there are %d", slot,
+			       STEER_MAX_SLOTS);
+	if (bpf_map_update_elem(steer->maps[STEER_MAP_SOCKS], &key, &value, BPF_NOEXIST) == 0)
+		return 0;
+	if (errno == EBUSY &&
+	    bpf_map_update_elem(steer->maps[STEER_MAP_HELD], &key, &value, BPF_ANY) == 0) {
+		*ret_held = true;
+		return 0;
+	}
+	if (errno == EBUSY)
+		return err_set(err, -EBUSY,
+			       "cannot give slot %u its socket: another tool's map "
+			       "holds it already",
+			       slot);
+	if (errno == EPERM)
+		return err_set(err, -EPERM,
+			       "cannot give slot %u its socket: another tool's map "
+			       "holds it already, and a sockmap needs cap_net_admin",
+			       slot);
+	return err_set(err, -errno, "cannot give slot %u its socket: %s", slot,
+		       errno == EINVAL ? "it is not a bound, listening SO_REUSEPORT socket"
+				       : strerror(errno));
+}
+
+void steer_take(struct steer *steer, uint16_t slot)
+{
+	__u32 key = slot;
+
+	bpf_map_delete_elem(steer->maps[STEER_MAP_SOCKS], &key);
+	bpf_map_delete_elem(steer->maps[STEER_MAP_HELD], &key);
+}
+
+int steer_index_put(struct steer *steer, uint32_t index, uint16_t slot)
+{
+	__u32 value = slot;
+
+	if (steer->maps[STEER_MAP_INDEX] < 0)
+		return -ENODEV;
+	if (bpf_map_update_elem(steer->maps[STEER_MAP_INDEX], &index, &value, BPF_NOEXIST) == 0) {
+		steer->indices++;
+		return 0;
+	}
+	if (errno == EEXIST &&
+	    bpf_map_update_elem(steer->maps[STEER_MAP_INDEX], &index, &value, BPF_EXIST) == 0)
+		return 0;
+	return errno == E2BIG ? -ENOSPC : -errno;
+}
+
+int steer_index_remove(struct steer *steer, uint32_t index)
+{
+	if (steer->maps[STEER_MAP_INDEX] < 0)
+		return -ENODEV;
+	if (bpf_map_delete_elem(steer->maps[STEER_MAP_INDEX], &index) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	steer->indices--;
+	return 0;
+}
+
+int steer_fallback_pinned(const char *pin_dir, struct err *err)
+{
+	struct steer_control *control;
+	char path[300];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", pin_dir, steer_pin_names[STEER_MAP_CONTROL]);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return err_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	control = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		       0);
+	close(fd);
+	if (control == MAP_FAILED)
+		return err_set(err, -errno, "cannot map %s: %s", path, strerror(errno));
+	store(&control->mode, STEER_FALLBACK);
+	munmap(control, (size_t)sysconf(_SC_PAGESIZE));
+	return 0;
+}

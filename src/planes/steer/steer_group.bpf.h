@@ -1,0 +1,204 @@
+/* steer_group.bpf.h - the kernel's own group: its members, their queues, and whom its hash chooses.
+ *
+ * reuseport_select_sock_by_hash (net/core/sock_reuseport.c) is done again here, step by step: a
+ * program that selects nothing leaves the packet to exactly that. */
+#ifndef STEER_GROUP_BPF_H
+#define STEER_GROUP_BPF_H
+
+#include <bpf/bpf_core_read.h>
+
+#include "steer_maps.bpf.h"
+
+#define GROUP_TCP_ESTABLISHED 1
+#define GROUP_AT_ONCE	      8 /* the kernel's array has room for 128 members or more */
+
+/* As much of the kernel's structures as is read; the loader finds the offsets in its BTF. */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct sock_common {
+	volatile unsigned char skc_state;
+	int skc_incoming_cpu;
+	struct {
+		long long counter;
+	} skc_cookie;
+};
+
+struct sock;
+
+struct sock_reuseport {
+	__u16 num_socks;
+	__u16 incoming_cpu; /* Linux 6.2: how many members have SO_INCOMING_CPU */
+	struct sock *socks[0];
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	struct {
+		struct {
+			int counter;
+		} rmem_alloc;
+	} sk_backlog;
+	__u32 sk_ack_backlog;
+	struct sock_reuseport *sk_reuseport_cb;
+};
+#pragma clang attribute pop
+
+extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
+
+static __always_inline const struct sock *group_sock(const void *object)
+{
+	return bpf_rdonly_cast(object, bpf_core_type_id_kernel(struct sock));
+}
+
+static __always_inline const struct sock_reuseport *group_of(const struct sk_reuseport_md *ctx)
+{
+	if (!ctx->sk)
+		return NULL;
+	return group_sock(ctx->sk)->sk_reuseport_cb;
+}
+
+/* Where the kernel's array of members begins, as a number: the verifier follows numbers in a loop
+ * less closely than it does pointers. */
+static __always_inline __u64 group_socks(const struct sk_reuseport_md *ctx)
+{
+	__u64 group = 0;
+
+	if (ctx->sk)
+		bpf_probe_read_kernel(&group, sizeof(group), &group_sock(ctx->sk)->sk_reuseport_cb);
+	return group + bpf_core_field_offset(struct sock_reuseport, socks);
+}
+
+/* Member number i; NULL if it cannot be read. */
+static __always_inline const void *group_member(__u64 socks, __u32 i)
+{
+	const void *sock;
+
+	if (bpf_probe_read_kernel(&sock, sizeof(sock), (const void *)(socks + 8 * (__u64)i)))
+		return NULL;
+	return sock;
+}
+
+static __always_inline __u64 group_cookie(const struct sock *sock)
+{
+	return sock->__sk_common.skc_cookie.counter;
+}
+
+/* A socket's row in the table, by its cookie, when the order is not what the table says: a member
+ * has just come or gone.  STEER_MAX_SLOTS: not one of ours. */
+__noinline __u32 group_search(__u64 cookie)
+{
+	const volatile struct steer_table *table = table_in_force();
+	__u32 i;
+
+	for (i = 0; i < STEER_MAX_SLOTS; i++)
+		if (table->members[i].cookie == cookie)
+			break;
+	return cookie ? i : STEER_MAX_SLOTS;
+}
+
+/* The row of the kernel's member number i, whose cookie this is; NULL: not one of ours. */
+static __always_inline const volatile struct steer_member *
+group_row(const volatile struct steer_table *table, __u32 i, __u64 cookie)
+{
+	const volatile struct steer_member *row = &table->members[i & (STEER_MAX_SLOTS - 1)];
+
+	if (row->cookie != cookie || !cookie) {
+		i = group_search(cookie);
+		if (i >= STEER_MAX_SLOTS)
+			return NULL;
+		row = &table->members[i];
+	}
+	return row;
+}
+
+static __always_inline __u32 group_slot(__u32 i, __u64 cookie)
+{
+	const volatile struct steer_member *row = group_row(table_in_force(), i, cookie);
+
+	return row ? row->slot : STEER_NOBODY;
+}
+
+struct group_walk {
+	__u64 socks; /* of the kernel's array */
+	__u32 i;
+	__u32 num;
+	__u32 cpu; /* that members are to have as their SO_INCOMING_CPU; any: all do */
+	__u32 slot;
+	bool any;
+	bool found; /* slot is the first member's that is not connected */
+};
+
+/* bpf_loop's body: returns 1 at the end. */
+static long group_step(__u32 step, struct group_walk *walk)
+{
+	const void *member = group_member(walk->socks, walk->i);
+	const struct sock *sock;
+
+	if (!member)
+		return 1;
+	walk->i = walk->i + 1 >= walk->num ? 0 : walk->i + 1;
+	sock = group_sock(member);
+	if (sock->__sk_common.skc_state == GROUP_TCP_ESTABLISHED)
+		return 0;
+	if (walk->any || (__u32)sock->__sk_common.skc_incoming_cpu == walk->cpu) {
+		walk->slot = group_slot(0, group_cookie(sock));
+		return 1;
+	}
+	if (!walk->found)
+		walk->slot = group_slot(0, group_cookie(sock));
+	walk->found = true;
+	return 0;
+}
+
+/* From the hash's member on: the first whose SO_INCOMING_CPU is here, else the first that is not
+ * connected. */
+__noinline __u32 group_walk(struct sk_reuseport_md *ctx, __u32 from)
+{
+	const struct sock_reuseport *group = group_of(ctx);
+	struct group_walk walk = {
+		.socks = group_socks(ctx),
+		.i = from,
+		.cpu = bpf_get_smp_processor_id(),
+		.slot = STEER_NOBODY,
+	};
+
+	if (!group)
+		return walk.slot;
+	walk.num = group->num_socks;
+	walk.any = !bpf_core_field_exists(group->incoming_cpu) || !group->incoming_cpu;
+	bpf_loop(walk.num, group_step, &walk, 0);
+	return walk.slot;
+}
+
+/* Whom the kernel's hash chooses.  Counts NO_GROUP. */
+static __always_inline __u32 group_choice(struct sk_reuseport_md *ctx)
+{
+	const struct sock_reuseport *group;
+	const struct sock *sock;
+	const void *member;
+	__u32 i;
+
+	if (!steer_const.reads_group) {
+		const volatile struct steer_table *table = table_in_force();
+
+		i = (__u64)ctx->hash * table->member_count >> 32;
+		return i < STEER_MAX_SLOTS && table->members[i].cookie ? table->members[i].slot
+								       : STEER_NOBODY;
+	}
+	group = group_of(ctx);
+	if (!group || !group->num_socks)
+		goto fail;
+	i = (__u64)ctx->hash * group->num_socks >> 32;
+	member = group_member(group_socks(ctx), i);
+	if (!member)
+		goto fail;
+	sock = group_sock(member);
+	if (sock->__sk_common.skc_state == GROUP_TCP_ESTABLISHED ||
+	    (bpf_core_field_exists(group->incoming_cpu) && group->incoming_cpu))
+		return group_walk(ctx, i);
+	return group_slot(i, group_cookie(sock));
+fail:
+	count(STEER_COUNT_NO_GROUP);
+	return STEER_NOBODY;
+}
+
+#endif

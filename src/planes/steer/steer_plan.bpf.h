@@ -1,0 +1,61 @@
+/* steer_plan.bpf.h - policies that go by a hash or a number: through the plan to a slot. */
+#ifndef STEER_PLAN_BPF_H
+#define STEER_PLAN_BPF_H
+
+#include "abi/wg_demux_abi.h"
+#include "steer_packet.bpf.h"
+
+/* STEER_NOBODY, too. */
+static __always_inline __u32 plan_slot(const volatile struct steer_table *table, __u32 hash)
+{
+	return table->plan[hash / ((1ull << 32) / STEER_PLAN_SIZE)];
+}
+
+/* Bits that have nothing to do with those that choose a member: murmur3's last steps. */
+static __always_inline __u32 plan_mix(__u32 hash)
+{
+	hash ^= hash >> 16;
+	hash *= 0x85ebca6b;
+	hash ^= hash >> 13;
+	hash *= 0xc2b2ae35;
+	return hash ^ hash >> 16;
+}
+
+/* The whole address, unlike wg_source_hash: two hosts of a /64 are two sources. */
+static __always_inline __u32 plan_source_hash(const __be32 *addr)
+{
+	__u64 high = (__u64)addr[0] << 32 | addr[1];
+	__u64 low = (__u64)addr[2] << 32 | addr[3];
+
+	if (high)
+		low ^= wg_mix(high, ~steer_const.salt);
+	return wg_mix(low, steer_const.salt) >> 32;
+}
+
+static __always_inline __u32 plan_by_source(const struct sk_reuseport_md *ctx,
+					    const volatile struct steer_table *table,
+					    struct steer_decision *is)
+{
+	__be32 addr[4];
+
+	if (!packet_source(ctx, addr)) {
+		is->reason = STEER_COUNT_SHORT;
+		return STEER_NOBODY;
+	}
+	return plan_slot(table, plan_source_hash(addr));
+}
+
+static __always_inline __u32 plan_by_cpu(const volatile struct steer_table *table)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+
+	return cpu < STEER_MAX_CPUS ? table->cpus[cpu] : STEER_NOBODY;
+}
+
+static __always_inline bool plan_is_eligible(const volatile struct steer_table *table, __u32 slot)
+{
+	return slot < STEER_MAX_SLOTS &&
+	       table->slot_flags[slot & (STEER_MAX_SLOTS - 1)] & STEER_MEMBER_ELIGIBLE;
+}
+
+#endif

@@ -1,0 +1,91 @@
+/* What a steering group's maps tell. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "abi/wg_demux_abi.h"
+#include "steer_internal.h"
+
+int steer_counters(const struct steer *steer, uint64_t counters[STEER_COUNTERS_END])
+{
+	uint64_t *values = calloc((size_t)steer->cpus, sizeof(*values));
+
+	memset(counters, 0, STEER_COUNTERS_END * sizeof(*counters));
+	if (!values)
+		return -ENOMEM;
+	for (__u32 i = 0; i < STEER_COUNTERS_END; i++) {
+		if (bpf_map_lookup_elem(steer->maps[STEER_MAP_COUNTERS], &i, values) < 0)
+			continue;
+		for (int cpu = 0; cpu < steer->cpus; cpu++)
+			counters[i] += values[cpu];
+	}
+	free(values);
+	return 0;
+}
+
+int steer_member_counters(const struct steer *steer, uint16_t slot, struct steer_member_count *ret)
+{
+	struct steer_member_count *values = calloc((size_t)steer->cpus, sizeof(*values));
+	__u32 key = slot;
+	int r = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	if (!values)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(steer->maps[STEER_MAP_MEMBERS], &key, values) < 0)
+		r = -errno;
+	for (int cpu = 0; r == 0 && cpu < steer->cpus; cpu++) {
+		ret->kernel_packets += values[cpu].kernel_packets;
+		ret->kernel_bytes += values[cpu].kernel_bytes;
+		ret->selected_packets += values[cpu].selected_packets;
+		ret->selected_bytes += values[cpu].selected_bytes;
+		ret->shadow_packets += values[cpu].shadow_packets;
+		ret->migrated += values[cpu].migrated;
+	}
+	free(values);
+	return r;
+}
+
+uint64_t steer_salt(const struct steer *steer)
+{
+	return steer->salt;
+}
+
+/* As plan_source_hash in steer_plan.bpf.h. */
+uint32_t steer_source_hash(const __be32 addr[4], uint64_t salt)
+{
+	__u64 high = (__u64)addr[0] << 32 | addr[1];
+	__u64 low = (__u64)addr[2] << 32 | addr[3];
+
+	if (high)
+		low ^= wg_mix(high, ~salt);
+	return (uint32_t)(wg_mix(low, salt) >> 32);
+}
+
+uint16_t steer_index_owner(const struct steer *steer, uint32_t index)
+{
+	__u32 slot;
+
+	if (steer->maps[STEER_MAP_INDEX] < 0 ||
+	    bpf_map_lookup_elem(steer->maps[STEER_MAP_INDEX], &index, &slot) < 0)
+		return STEER_NOBODY;
+	return (uint16_t)slot;
+}
+
+uint64_t steer_index_count(const struct steer *steer)
+{
+	return steer->indices;
+}
+
+void steer_index_vshards(const struct steer *steer, uint32_t counts[STEER_VSHARDS])
+{
+	__u32 key, *last = NULL;
+
+	if (steer->maps[STEER_MAP_INDEX] < 0)
+		return;
+	while (bpf_map_get_next_key(steer->maps[STEER_MAP_INDEX], last, &key) == 0) {
+		counts[key >> 24]++;
+		last = &key;
+	}
+}

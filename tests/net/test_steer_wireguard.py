@@ -1,0 +1,128 @@
+"""WireGuard: messages reach the socket that owns their receiver index, whatever address they come from."""
+import random
+
+import pytest
+
+from steering import ADDRESS, SteerLoom, group, steer_lab
+from wireguard import DATA, INITIATION, NEAR, RESPONSE, COOKIE_REPLY, Group, Peers, Relay
+
+SOCKETS = 4
+INDICES = 100_000
+
+
+@pytest.fixture(scope="module")
+def net():
+    with steer_lab() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def peers(net):
+    return Peers(net, 4)
+
+
+@pytest.fixture(scope="module")
+def sockets(net):
+    return Group(net, SOCKETS)
+
+
+def random_owners(count, seed=1):
+    dice = random.Random(seed)
+    return {index: dice.randrange(SOCKETS) for index in dice.sample(range(1, 1 << 32), count)}
+
+
+def steered(net, address, **more):
+    loom = SteerLoom(net, [group("udp", address=address, policy={"name": "wireguard", "max_indices": 131072},
+                                 members=[{"any": True}], guard=False, **more)]).start()
+    return loom
+
+
+def slots(loom, cookies):
+    """Each socket's slot, by its number."""
+    rows = {row["cookie"]: row["slot"] for row in loom.settled(len(cookies))}
+    return [rows[cookie] for cookie in cookies]
+
+
+def publish(loom, owners, slot_of):
+    for number, slot in enumerate(slot_of):
+        mine = [index for index, owner in owners.items() if owner == number]
+        for at in range(0, len(mine), 4096):
+            loom.api("PUT", "/steer/groups/g/indices", {"indices": mine[at:at + 4096], "slot": slot})
+
+
+def use_tunnels(peers, relay, rounds=4):
+    """Handshakes and data from many source ports: sessions are renewed, and roam."""
+    peers.use()
+    for turn in range(rounds):
+        for n in range(len(peers.clients)):
+            if (turn + n) % 2:
+                peers.renew(n)
+            else:
+                peers.roam(n, 20000 + 100 * n + random.randrange(100))
+        peers.use()
+    assert relay.error is None
+
+
+def test_without_the_program_messages_reach_any_socket(net, sockets):
+    owners = random_owners(2000)
+    for kind, segments in ((DATA, 1), (DATA, 8), (RESPONSE, 1)):
+        found = sockets.run(owners, kind, segments)
+        assert found["received"] == found["sent"] == 2000 * segments and found["unknown"] == 0
+        assert 0.65 < found["misdirected"] / found["sent"] < 0.85
+
+
+def test_without_the_program_real_peers_data_is_misdirected(net, peers):
+    relay = Relay(net, SOCKETS, lambda index, number: None).start()
+    use_tunnels(peers, relay, rounds=1)
+    data, wrong = relay.data()
+    assert len(data) > 30 and len(wrong) > len(data) / 3
+    relay.close()
+
+
+def test_a_hundred_thousand_indices_no_message_is_misdirected(net, sockets):
+    owners = random_owners(INDICES)
+    loom = steered(net, ADDRESS)
+    slot_of = slots(loom, sockets.cookies)
+    loom.ask("attach")
+    publish(loom, owners, slot_of)
+    assert loom.rollout("enforced")["indices"] == INDICES
+    few = dict(list(owners.items())[:5000])
+    for kind, segments, some in ((DATA, 1, owners), (DATA, 8, few), (DATA, 64, few), (RESPONSE, 1, few),
+                                 (COOKIE_REPLY, 1, few)):
+        found = sockets.run(some, kind, segments)
+        assert found["received"] == found["sent"] == len(some) * segments
+        assert found["misdirected"] == found["unknown"] == 0, (kind, segments, found)
+    # A session that moves takes its index with it, and one that ends leaves nothing behind.
+    moved = {index: (owner + 1) % SOCKETS for index, owner in few.items()}
+    publish(loom, moved, slot_of)
+    assert sockets.run(moved)["misdirected"] == 0
+    indices = list(few)
+    for at in range(0, len(indices), 4096):
+        loom.api("DELETE", "/steer/groups/g/indices", {"indices": indices[at:at + 4096]})
+    assert loom.group()["indices"] == INDICES - len(few)
+    before = loom.group()["counters"]["index_miss"]
+    assert sockets.run(few)["received"] == len(few)
+    assert loom.group()["counters"]["index_miss"] >= before + len(few) - 1
+    loom.stop()
+    loom.detach()
+
+
+def test_real_peers_from_many_source_ports_reach_the_owner_of_their_index(net, peers):
+    loom = steered(net, NEAR)
+    relay = Relay(net, SOCKETS, lambda index, number: publish(loom, {index: number}, slot_of))
+    slot_of = slots(loom, relay.cookies())
+    loom.ask("attach")
+    loom.rollout("enforced")
+    relay.start()
+    for n in range(len(peers.clients)):
+        peers.renew(n)  # a session's index of before is nobody's
+    use_tunnels(peers, relay)
+    data, wrong = relay.data()
+    assert len(data) > 100 and wrong == [] and len({one.socket for one in data}) > 1
+    sources = {one.source for one in relay.seen}
+    assert len(sources) >= 8
+    # All initiations of one address go to one socket: its rate limiter sees all of a source.
+    assert len({one.socket for one in relay.seen if one.kind == INITIATION}) == 1
+    relay.close()
+    loom.stop()
+    loom.detach()
