@@ -407,6 +407,7 @@ void steering_close(struct steering *steering, enum plane_exit how)
 	if (how == PLANE_DETACH && steering->pin_base[0])
 		rmdir(steering->pin_base);
 	steer_truth_close(steering->truth);
+	report_close(steering);
 	if (steering->audit_fd >= 0)
 		close(steering->audit_fd);
 	free(steering->spaces);

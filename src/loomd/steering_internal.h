@@ -131,8 +131,10 @@ struct steering {
 	struct loop_timer *sample_timer;
 	struct steer_truth *truth; /* owned */
 	bool exact;
+	bool reads_group;
 	bool migrates;
 	bool holds;
+	struct steering_gate *gate; /* owned */
 	struct space **spaces; /* owned, each */
 	size_t space_count;
 	struct group **groups; /* owned, each; in the configuration's order */
@@ -249,6 +251,7 @@ void steering_trace_end(struct steering *steering, const char *why); /* none is 
 
 /* What this kernel lets us do, found out by doing it. */
 void report_probe(struct steering *steering);
+void report_close(struct steering *steering);
 void report_period(struct steering *steering, uint64_t now); /* keeps the history */
 int report_history(struct group *group, struct buf *out, struct err *err);
 int report_audit(struct group *group, struct buf *out, struct err *err);

@@ -3,12 +3,6 @@
 
 #include "steering_internal.h"
 
-void report_probe(struct steering *steering)
-{
-	steering->migrates = true;
-	steering->holds = true;
-}
-
 void report_period(struct steering *steering, uint64_t now)
 {
 }
@@ -23,12 +17,3 @@ int report_audit(struct group *group, struct buf *out, struct err *err)
 	return err_set(err, -EOPNOTSUPP, "not yet");
 }
 
-int report_capabilities(struct steering *steering, struct buf *out, struct err *err)
-{
-	return err_set(err, -EOPNOTSUPP, "not yet");
-}
-
-const char *report_gate(struct steering *steering, enum config_steer_policy policy)
-{
-	return NULL;
-}
