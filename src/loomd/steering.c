@@ -160,6 +160,7 @@ static void free_group(struct group *group, enum plane_exit how)
 {
 	parts_close(group, how);
 	members_free(group);
+	report_forget(group);
 	json_decref(group->saved_members);
 	free(group->guard);
 	free(group->rows);
@@ -385,7 +386,7 @@ int steering_open(struct steering **ret, const struct steering_options *options,
 	}
 	steering->started = true;
 	/* Who is there when we come has proved himself as far as anybody can tell. */
-	steering->first_ns = clock_now_ns();
+	steering->first_ns = steering->history_ns = clock_now_ns();
 	on_poll(steering);
 	on_sample(steering);
 	*ret = steering;
