@@ -160,6 +160,7 @@ static void free_group(struct group *group, enum plane_exit how)
 {
 	parts_close(group, how);
 	members_free(group);
+	report_forget(group);
 	json_decref(group->saved_members);
 	free(group->guard);
 	free(group->rows);
@@ -385,7 +386,7 @@ int steering_open(struct steering **ret, const struct steering_options *options,
 	}
 	steering->started = true;
 	/* Who is there when we come has proved himself as far as anybody can tell. */
-	steering->first_ns = clock_now_ns();
+	steering->first_ns = steering->history_ns = clock_now_ns();
 	on_poll(steering);
 	on_sample(steering);
 	*ret = steering;
@@ -407,6 +408,7 @@ void steering_close(struct steering *steering, enum plane_exit how)
 	if (how == PLANE_DETACH && steering->pin_base[0])
 		rmdir(steering->pin_base);
 	steer_truth_close(steering->truth);
+	report_close(steering);
 	if (steering->audit_fd >= 0)
 		close(steering->audit_fd);
 	free(steering->spaces);

@@ -114,6 +114,7 @@ static void forget(struct group *group, struct member *member)
 		steer_take(part->steer, member->view.slot);
 	joined_gone(group, member);
 	part->dirty = true;
+	report_gone(group, member);
 	free(member->past);
 	*member = group->members[--group->member_count];
 }
@@ -137,6 +138,8 @@ static void note_queue(struct member *member, const struct steer_truth_row *row,
 	member->row = *row;
 	member->view.index = row->index == STEER_TRUTH_NO_INDEX ? -1 : row->index;
 	member->view.queue = row->queue;
+	if (row->queue > member->past_queue)
+		member->past_queue = row->queue;
 	member->view.queue_max = row->queue_limit;
 	member->view.handshakes = row->requests;
 	member->view.drops = row->drops;
