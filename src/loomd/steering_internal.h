@@ -206,6 +206,7 @@ int members_take_in(struct group *group, struct member *member, int socket, stru
 /* ---- steering_join.c: members that speak for themselves ---- */
 
 int joined_open(struct steering *steering, struct err *err);
+void joined_configure(struct steering *steering); /* who may join */
 void joined_close(struct steering *steering);
 void joined_state(struct group *group, const struct member *member);
 void joined_gone(struct group *group, const struct member *member);

@@ -197,6 +197,11 @@ static void follow_attachment(struct group *group, size_t p)
 				(part->classic || part->program != steer_program_id(part->steer));
 		return;
 	}
+	if (part->program == steer_program_id(part->steer)) {
+		part->attached = true;
+		part->foreign = false;
+		return;
+	}
 	if (!may_attach(part)) {
 		if (!part->foreign)
 			log_warning("group %s: another program is attached already (id %u); 'loom "
