@@ -195,8 +195,6 @@ static int control_fallback(void *ctx, const char *name, bool on, const char *re
 	       : rollout_resume(&group->rollout, ROLLOUT_BY_OPERATOR, reason, now, &move, err);
 	if (r == 1)
 		moves_done(group, &move);
-	if (r == 1 && on)
-		parts_detach(group, NULL);
 	return r < 0 ? r : 0;
 }
 

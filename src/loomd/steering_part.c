@@ -190,7 +190,7 @@ static void follow_attachment(struct group *group, size_t p)
 	struct part *part = &group->parts[p];
 	struct err err = { 0 };
 
-	if (group->detached || !part->group)
+	if (group->detached || group->rollout.fallback || !part->group)
 		return;
 	if (part->attached) {
 		part->foreign = part->exact &&
@@ -261,13 +261,15 @@ int parts_detach(struct group *group, struct err *err)
 
 	for (size_t p = 0; p < STEERING_PARTS; p++) {
 		struct part *part = &group->parts[p];
+		bool foreign = part->foreign;
 		int socket;
 
 		if (!part->steer || !part->attached)
 			continue;
 		steer_set_mode(part->steer, STEER_FALLBACK, 0);
 		part->attached = part->foreign = false;
-		if (!has_members(group, p))
+		/* Another's program is not ours to take away. */
+		if (foreign || !has_members(group, p))
 			continue;
 		socket = members_socket(group, p, err);
 		r = socket < 0 ? socket : steer_detach(socket, err);

@@ -2,12 +2,11 @@
 #include <arpa/inet.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
+#include <time.h>
 
+#include "admin/steer_trace_json.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "steering_internal.h"
@@ -24,66 +23,65 @@ struct steering_trace {
 	uint64_t end_ns;
 	uint64_t limit; /* 0: none */
 	uint64_t written;
+	int64_t wall_ns;		  /* CLOCK_REALTIME less CLOCK_MONOTONIC */
+	struct steer_trace_totals before; /* of the group's counters, at the start */
 };
 
-static void print_slot(struct buf *out, const char *name, uint16_t slot)
+static int64_t wall_offset_ns(void)
 {
-	if (slot == STEER_NOBODY)
-		buf_printf(out, ",\"%s\":null", name);
-	else
-		buf_printf(out, ",\"%s\":%u", name, slot);
-}
+	struct timespec wall, mono;
 
-static void print_event(struct buf *out, const struct steer_event *event)
-{
-	static const char *const modes[] = { "fallback", "observe", "shadow", "canary",
-					     "enforced" };
-	char source[ADDR_TEXT_LEN], destination[ADDR_TEXT_LEN];
-	struct addr address;
-
-	memcpy(&address, event->saddr, sizeof(address));
-	addr_format(&address, source);
-	memcpy(&address, event->daddr, sizeof(address));
-	addr_format(&address, destination);
-	buf_printf(out,
-		   "{\"at_ns\":%" PRIu64 ",\"source\":\"%s\",\"source_port\":%u,"
-		   "\"destination\":\"%s\",\"destination_port\":%u,\"protocol\":\"%s\","
-		   "\"hash\":%u,\"mode\":\"%s\",\"reason\":\"%s\",\"length\":%u,\"migrated\":%s",
-		   (uint64_t)event->at_ns, source, ntohs(event->sport), destination,
-		   ntohs(event->dport), event->udp ? "udp" : "tcp", event->hash,
-		   event->mode < 5 ? modes[event->mode] : "?",
-		   event->reason < STEER_COUNTERS_END
-			   ? steer_counter_name((enum steer_counter)event->reason)
-			   : "?",
-		   event->length, event->migrated ? "true" : "false");
-	print_slot(out, "kernel_slot", event->kernel_slot);
-	print_slot(out, "policy_slot", event->policy_slot);
-	print_slot(out, "chosen_slot", event->chosen_slot);
-	buf_printf(out, ",\"index\":%u,\"word\":%u}\n", event->index, event->word);
+	clock_gettime(CLOCK_REALTIME, &wall);
+	clock_gettime(CLOCK_MONOTONIC, &mono);
+	return (wall.tv_sec - mono.tv_sec) * (int64_t)NSEC_PER_SEC + wall.tv_nsec - mono.tv_nsec;
 }
 
 static int on_event(void *ctx, void *data, size_t size)
 {
 	struct steering_trace *trace = ctx;
+	const struct steer_event *event = data;
 
 	if (size < sizeof(struct steer_event))
 		return 0;
 	if (trace->limit && trace->written >= trace->limit)
 		return -ECANCELED;
-	print_event(&trace->text, data);
+	steer_trace_json_decision(&trace->text, event, (int64_t)event->at_ns + trace->wall_ns);
 	trace->written++;
 	return 0;
 }
 
-static uint64_t lost_of(const struct group *group)
-{
-	uint64_t counters[STEER_COUNTERS_END];
-	uint64_t lost = 0;
+/* What each decision counts once. */
+static const enum steer_counter ends[] = {
+	STEER_COUNT_KERNEL,   STEER_COUNT_SELECTED,   STEER_COUNT_CANARY_OUT,
+	STEER_COUNT_NO_SLOT,  STEER_COUNT_SLOT_EMPTY, STEER_COUNT_SHORT,
+	STEER_COUNT_NOT_MINE, STEER_COUNT_INDEX_MISS, STEER_COUNT_SLOT_FOREIGN,
+	STEER_COUNT_NO_GROUP,
+};
 
-	for (size_t p = 0; p < STEERING_PARTS; p++)
-		if (group->parts[p].steer && steer_counters(group->parts[p].steer, counters) == 0)
-			lost += counters[STEER_COUNT_TRACE_LOST];
-	return lost;
+static struct steer_trace_totals totals_of(const struct group *group)
+{
+	struct steer_trace_totals totals = { 0 };
+	uint64_t counters[STEER_COUNTERS_END];
+
+	for (size_t p = 0; p < STEERING_PARTS; p++) {
+		if (!group->parts[p].steer || steer_counters(group->parts[p].steer, counters) < 0)
+			continue;
+		totals.lost += counters[STEER_COUNT_TRACE_LOST];
+		for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+			totals.seen += counters[ends[i]];
+	}
+	return totals;
+}
+
+static void print_end(struct steering_trace *trace, const char *why)
+{
+	struct steer_trace_totals totals = totals_of(trace->group);
+
+	totals.seen -= trace->before.seen;
+	totals.lost -= trace->before.lost;
+	totals.sent = trace->written;
+	totals.matched = totals.sent + totals.lost;
+	steer_trace_json_end(&trace->text, why, &totals);
 }
 
 static void pump(struct steering_trace *trace)
@@ -97,6 +95,12 @@ static void pump(struct steering_trace *trace)
 		stream_write(trace->stream, trace->text.data, trace->text.len);
 }
 
+void steering_end_streams(struct steering *steering)
+{
+	if (steering)
+		steering_trace_end(steering, "shutdown");
+}
+
 void steering_trace_end(struct steering *steering, const char *why)
 {
 	struct steering_trace *trace = steering->trace;
@@ -107,8 +111,7 @@ void steering_trace_end(struct steering *steering, const char *why)
 	steering->trace = NULL;
 	pump(trace);
 	trace->text.len = 0;
-	buf_printf(&trace->text, "{\"end\":\"%s\",\"written\":%" PRIu64 ",\"lost\":%" PRIu64 "}\n",
-		   why, trace->written, lost_of(trace->group));
+	print_end(trace, why);
 	if (trace->text.data)
 		stream_write(trace->stream, trace->text.data, trace->text.len);
 	stream_end(trace->stream);
@@ -182,6 +185,8 @@ int steering_trace_start(struct group *group, const struct steer_trace_request *
 	}
 	trace->group = group;
 	trace->limit = request->limit;
+	trace->wall_ns = wall_offset_ns();
+	trace->before = totals_of(group);
 	trace->end_ns = clock_now_ns() + request->duration_ns;
 	trace->timer = steering->trace_timer;
 	buf_init(&trace->text);
