@@ -94,6 +94,19 @@ static struct member *by_socket(struct group *group, int socket)
 	return NULL;
 }
 
+/* The group that is named, or that the kernel shows the socket in; NULL: none. */
+static struct group *group_of(struct steering *steering, const struct join_request *request,
+			      int socket)
+{
+	if (request->group[0])
+		return steering_group(steering, request->group);
+	steering_poll(steering);
+	for (size_t i = 0; i < steering->group_count; i++)
+		if (by_socket(steering->groups[i], socket))
+			return steering->groups[i];
+	return NULL;
+}
+
 static void introduce(struct member *member, const struct join_request *request,
 		      const struct join_peer *peer)
 {
@@ -110,11 +123,15 @@ static int join(void *ctx, const struct join_request *request, const struct join
 		int socket, uint64_t *ret_id, uint16_t *ret_slot, struct err *err)
 {
 	struct steering *steering = ctx;
-	struct group *group = steering_group(steering, request->group);
+	struct group *group = group_of(steering, request, socket);
 	struct member *member;
 	char text[64];
 	int r = 0;
 
+	if (!group && !request->group[0])
+		return err_set(err, -ENOENT,
+			       "cannot join a group by address: no group of the configuration is "
+			       "of this socket's; see steering.groups");
 	if (!group)
 		return err_set(err, -ENOENT,
 			       "cannot join group %.63s: the configuration has none "
