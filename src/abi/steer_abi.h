@@ -75,7 +75,7 @@ struct steer_table {
 	struct steer_member members[STEER_MAX_SLOTS]; /* in the order of the kernel's group array */
 	__u16 plan[STEER_PLAN_SIZE];		      /* slots of new flows */
 	__u16 cpus[STEER_MAX_CPUS];		      /* cpu_local: each CPU's slot */
-	__u16 vshards[STEER_VSHARDS];		      /* wireguard */
+	__u16 vshards[STEER_VSHARDS];	  /* wireguard; STEER_NOBODY: single indices alone */
 	__u16 identity[STEER_MAX_SLOTS];  /* quic, bytes: an identity in the packet to its slot */
 	__u64 cookies[STEER_MAX_SLOTS];	  /* SO_COOKIE by slot; 0: nobody */
 	__u8 slot_flags[STEER_MAX_SLOTS]; /* STEER_MEMBER_* by slot */

@@ -228,10 +228,13 @@ int query_hex(const char *text, uint8_t *ret, size_t size)
 
 	if (!len || len % 2 || len / 2 > size)
 		return -EINVAL;
-	for (size_t i = 0; i < len; i++)
-		if (hex_digit(text[i]) < 0)
+	for (; *text; text += 2) {
+		int high = hex_digit(text[0]);
+		int low = hex_digit(text[1]);
+
+		if (high < 0 || low < 0)
 			return -EINVAL;
-	for (size_t i = 0; i < len / 2; i++)
-		ret[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
+		*ret++ = (uint8_t)(high << 4 | low);
+	}
 	return (int)(len / 2);
 }

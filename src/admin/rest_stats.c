@@ -37,8 +37,12 @@ void rest_metrics(struct call *call)
 		.model = control->model(control->ctx),
 	};
 	struct health_totals health = { 0 };
+	struct steer_view *steer = NULL;
 	int r;
 
+	if (control->steer && control->steer->view(control->steer->ctx, NULL, &steer, NULL) < 0)
+		steer = NULL;
+	input.steer = steer;
 	if (control->snapshot(control->ctx, &snapshot, NULL) < 0)
 		snapshot = NULL;
 	input.snapshot = snapshot;
@@ -47,6 +51,7 @@ void rest_metrics(struct call *call)
 	input.health = &health;
 	r = metrics_render(&input, &call->reply->body);
 	lb_snapshot_free(snapshot);
+	steer_view_free(steer);
 	if (r < 0) {
 		reply_errno(call->reply, r, NULL, NULL);
 		return;

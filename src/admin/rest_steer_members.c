@@ -183,7 +183,7 @@ static void indices_apply(struct call *call, const uint32_t *indices, size_t cou
 		r = steer->index(steer->ctx, call->name, indices[done], slot, &err);
 	if (r < 0) {
 		if (done && err.text[0])
-			err_prefix(&err, "%zu of %zu indices are done, then: ", done, count);
+			err_prefix(&err, "%zu of %zu indices are done, then", done, count);
 		rest_steer_failed(call, r, &err);
 		return;
 	}

@@ -135,7 +135,6 @@ static bool check_short(struct check *ck, const struct node *node, struct item *
 		return false;
 	field = item_at(item, "enabled");
 	field->written = field->node = node;
-	field->value = (struct value){ 0 };
 	return true;
 }
 

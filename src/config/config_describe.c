@@ -138,8 +138,7 @@ void value_describe(const struct key *key, struct buf *out)
 		[KEY_STATUS] = "an HTTP status such as 200, or a range such as 200-399",
 		[KEY_PORT_RANGE] = "a range of ports, such as 1024-32767",
 		[KEY_LISTEN] = "ADDRESS:PORT, such as 127.0.0.1:9091 or [::1]:9091, or off",
-		[KEY_NETNS] = "a network namespace: a name of \"ip netns\", an absolute path or "
-			      "pid:NUMBER",
+		[KEY_NETNS] = "the name of a network namespace, an absolute path, or pid:NUMBER",
 		[KEY_INTERFACE] = "the name of a network interface, such as eth0",
 	};
 	buf_printf(out, "%s", fixed[key->type]);

@@ -80,48 +80,77 @@ static void print_text(const struct key *key, struct buf *out)
 		   key->max);
 }
 
+static void print_number(const struct key *key, struct buf *out)
+{
+	print_numbers(key->min, key->max, out);
+	if (key->flags & KEY_HEX) {
+		buf_printf(out, ", ");
+		print_pattern("^0x[0-9a-fA-F]+$", out);
+	}
+	if (key->choices) {
+		buf_printf(out, ", {\"type\": \"boolean\"}, ");
+		print_choices(key, out);
+	}
+}
+
+/* What values that are no numbers look like; NULL: there is more to say. */
+static const char *pattern_of(const struct key *key)
+{
+	switch (key->type) {
+	case KEY_NETNS:
+		return "^(/.+|[^/]+)$";
+	case KEY_ADDRESS:
+		return key->flags & KEY_BOUND ? "^([0-9a-fA-F:.]+|\\*)$" : "^[0-9a-fA-F:.]+$";
+	case KEY_NET:
+		return "^[0-9a-fA-F:.]+(/[0-9]+)?$";
+	case KEY_PORT_RANGE:
+		return "^[0-9]+-[0-9]+$";
+	case KEY_LISTEN:
+		return "^(off|[0-9.]+:[0-9]+|\\[[0-9a-fA-F:.]+\\]:[0-9]+)$";
+	case KEY_PATH:
+		return key->flags & KEY_OFF ? "^(/.+|off)$" : "^/.+$";
+	default:
+		return NULL;
+	}
+}
+
+/* Numbers, or texts of that pattern. */
+static void print_either(uint64_t min, uint64_t max, const char *pattern, struct buf *out)
+{
+	print_numbers(min, max, out);
+	buf_printf(out, ", ");
+	print_pattern(pattern, out);
+}
+
 /* What a scalar may be: the alternatives of an anyOf. */
 static void print_scalar(const struct key *key, struct buf *out)
 {
+	if (pattern_of(key)) {
+		print_pattern(pattern_of(key), out);
+		return;
+	}
 	switch (key->type) {
 	case KEY_BOOL:
 		buf_printf(out,
 			   "{\"type\": \"boolean\"}, {\"enum\": [\"true\", \"false\"]}, " ENV_REF);
 		break;
 	case KEY_NUMBER:
-		print_numbers(key->min, key->max, out);
-		if (key->flags & KEY_HEX) {
-			buf_printf(out, ", ");
-			print_pattern("^0x[0-9a-fA-F]+$", out);
-		}
-		if (key->choices) {
-			buf_printf(out, ", {\"type\": \"boolean\"}, ");
-			print_choices(key, out);
-		}
+		print_number(key, out);
 		break;
 	case KEY_DECIMAL:
 		print_decimals(key, out);
-		break;
-	case KEY_NETNS:
-		print_pattern("^(/.+|[^/]+)$", out);
 		break;
 	case KEY_PORT:
 		print_numbers(1, 65535, out);
 		break;
 	case KEY_PORTS:
-		print_numbers(1, 65535, out);
-		buf_printf(out, ", ");
-		print_pattern("^([0-9]+-[0-9]+|any)$", out);
+		print_either(1, 65535, "^([0-9]+-[0-9]+|any)$", out);
 		break;
 	case KEY_STATUS:
-		print_numbers(100, 599, out);
-		buf_printf(out, ", ");
-		print_pattern("^[1-5][0-9][0-9]-[1-5][0-9][0-9]$", out);
+		print_either(100, 599, "^[1-5][0-9][0-9]-[1-5][0-9][0-9]$", out);
 		break;
 	case KEY_BYTES:
-		print_numbers(key->min, key->max, out);
-		buf_printf(out, ", ");
-		print_pattern("^[1-9][0-9]*(GiB|MiB|KiB)$", out);
+		print_either(key->min, key->max, "^[1-9][0-9]*(GiB|MiB|KiB)$", out);
 		break;
 	case KEY_DURATION:
 		print_pattern("^(0|[1-9][0-9]*)(ms|s|m|h|d)$", out);
@@ -130,23 +159,6 @@ static void print_scalar(const struct key *key, struct buf *out)
 		break;
 	case KEY_ENUM:
 		print_choices(key, out);
-		break;
-	case KEY_ADDRESS:
-		print_pattern(key->flags & KEY_BOUND ? "^([0-9a-fA-F:.]+|\\*)$"
-						     : "^[0-9a-fA-F:.]+$",
-			      out);
-		break;
-	case KEY_NET:
-		print_pattern("^[0-9a-fA-F:.]+(/[0-9]+)?$", out);
-		break;
-	case KEY_PORT_RANGE:
-		print_pattern("^[0-9]+-[0-9]+$", out);
-		break;
-	case KEY_LISTEN:
-		print_pattern("^(off|[0-9.]+:[0-9]+|\\[[0-9a-fA-F:.]+\\]:[0-9]+)$", out);
-		break;
-	case KEY_PATH:
-		print_pattern(key->flags & KEY_OFF ? "^(/.+|off)$" : "^/.+$", out);
 		break;
 	case KEY_INTERFACE:
 		buf_printf(out, "{\"type\": [\"string\", \"number\"], \"minLength\": 1, "

@@ -118,14 +118,28 @@ static int history(struct session *session, const void *options, char **operands
 
 /* ---- capabilities ---- */
 
+static void add_value(struct table *table, const char *path, const json_t *value)
+{
+	char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+
+	table_row(table);
+	table_cell(table, TERM_PLAIN, "%s", path);
+	if (json_is_boolean(value))
+		table_cell(table, json_is_true(value) ? TERM_PLAIN : TERM_BAD, "%s",
+			   json_is_true(value) ? "yes" : "no");
+	else if (json_is_string(value))
+		table_cell(table, TERM_PLAIN, "%s", json_string_value(value));
+	else
+		table_cell(table, TERM_PLAIN, "%s", text && !json_is_null(value) ? text : "-");
+	free(text);
+}
+
 /* A row for every value, named by its way there: what is asked for differs from kernel to kernel.
  */
 static void add_capability(struct table *table, const char *path, const json_t *value)
 {
-	bool missing = json_is_false(value);
-	const char *name;
 	const json_t *inner;
-	char *text;
+	const char *name;
 	char longer[256];
 	size_t i;
 
@@ -135,22 +149,11 @@ static void add_capability(struct table *table, const char *path, const json_t *
 			snprintf(longer, sizeof(longer), "%s%s%s", path, *path ? "." : "", name);
 			add_capability(table, longer, inner);
 		}
-		return;
-	}
-	if (json_is_array(value)) {
+	} else if (json_is_array(value)) {
 		json_array_foreach((json_t *)value, i, inner) add_capability(table, path, inner);
-		return;
+	} else {
+		add_value(table, path, value);
 	}
-	text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
-	table_row(table);
-	table_cell(table, TERM_PLAIN, "%s", path);
-	table_cell(table, missing ? TERM_BAD : TERM_PLAIN, "%s",
-		   json_is_string(value)	  ? json_string_value(value)
-		   : missing			  ? "no"
-		   : json_is_true(value)	  ? "yes"
-		   : !text || json_is_null(value) ? "-"
-						  : text);
-	free(text);
 }
 
 static int print_capabilities(struct session *session, const json_t *answer, struct err *err)

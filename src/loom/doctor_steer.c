@@ -10,23 +10,18 @@
 
 #define MIGRATE_PATH "/proc/sys/net/ipv4/tcp_migrate_req"
 
-/* What loomd says; no daemon, or one without groups, is no finding: others tell of that. */
-static int ask(struct doctor *doctor, json_t **ret_answer, struct steer_read *ret)
+/* What loomd says of its groups.  err: why it says nothing. */
+static int ask(struct doctor *doctor, json_t **ret_answer, struct steer_read *ret, struct err *err)
 {
-	struct err err = { 0 };
-	struct reply reply = { "GET /steer/groups", &err };
-	int r;
+	struct reply reply = { "GET /steer/groups", err };
 
 	*ret_answer = NULL;
 	memset(ret, 0, sizeof(*ret));
-	if (!doctor->client || client_get(doctor->client, "/steer/groups", ret_answer, &err) < 0)
-		return -ENOENT;
-	r = steer_read(&reply, *ret_answer, ret);
-	if (r == -ENOMEM)
-		doctor->failed = true;
-	else if (r < 0)
-		doctor_find(doctor, DOCTOR_PROBLEM, "steering", "%s", err.text);
-	return r;
+	if (!doctor->client)
+		return -ENOTCONN;
+	if (client_get(doctor->client, "/steer/groups", ret_answer, err) < 0)
+		return err->code;
+	return steer_read(&reply, *ret_answer, ret);
 }
 
 /* ---- groups ---- */
@@ -53,22 +48,43 @@ static void report_group(struct doctor *doctor, const struct steer_read_group *g
 			    group->member_count, steer_odd_state(group, state, sizeof(state)));
 }
 
-static void check_groups(struct doctor *doctor)
+/* A machine whose loomd does not steer, or that has none, is no finding unless it ought to. */
+static void report_silence(struct doctor *doctor, const struct err *err)
+{
+	bool configured = doctor->config && doctor->config->steering.group_count;
+
+	if (err->code == -ENOMEM)
+		doctor->failed = true;
+	else if (err->code == -EBADMSG || err->code == -EMSGSIZE)
+		doctor_find(doctor, DOCTOR_PROBLEM, "steering", "%s", err->text);
+	else if (configured)
+		doctor_find(doctor, DOCTOR_WARNING, "steering",
+			    "%zu groups are configured, of which nothing is known: %s",
+			    doctor->config->steering.group_count, err->text);
+}
+
+static void report_groups(struct doctor *doctor, const struct steer_read *read)
 {
 	struct steer_odd *odds = calloc(STEER_ODD_MAX, sizeof(*odds));
+
+	doctor->failed |= !odds;
+	for (size_t i = 0; odds && i < read->group_count; i++)
+		report_group(doctor, &read->groups[i], odds);
+	free(odds);
+}
+
+static void check_groups(struct doctor *doctor)
+{
+	struct err err = { 0 };
 	struct steer_read read;
 	json_t *answer;
 
-	if (!odds)
-		doctor->failed = true;
-	else if (ask(doctor, &answer, &read) == 0)
-		for (size_t i = 0; i < read.group_count; i++)
-			report_group(doctor, &read.groups[i], odds);
-	if (odds) {
-		steer_read_done(&read);
-		json_decref(answer);
-	}
-	free(odds);
+	if (ask(doctor, &answer, &read, &err) == 0)
+		report_groups(doctor, &read);
+	else
+		report_silence(doctor, &err);
+	steer_read_done(&read);
+	json_decref(answer);
 }
 
 /* ---- migration ---- */
@@ -96,10 +112,11 @@ static void report_migration(struct doctor *doctor)
 
 static void check_migration(struct doctor *doctor)
 {
+	struct err err = { 0 };
 	struct steer_read read;
 	json_t *answer;
 
-	if (ask(doctor, &answer, &read) == 0)
+	if (ask(doctor, &answer, &read, &err) == 0)
 		for (size_t i = 0; i < read.group_count; i++)
 			if (strcmp(read.groups[i].protocol, "tcp") == 0) {
 				report_migration(doctor);
@@ -142,13 +159,14 @@ static void report_policy(struct doctor *doctor, const struct steer_read *read, 
 
 static void check_capabilities(struct doctor *doctor)
 {
+	struct err err = { 0 };
 	struct steer_read read;
 	json_t *groups;
 	json_t *answer = NULL;
 	const json_t *policy;
 	const char *name;
 
-	if (ask(doctor, &groups, &read) == 0 &&
+	if (ask(doctor, &groups, &read, &err) == 0 &&
 	    client_get(doctor->client, "/steer/capabilities", &answer, NULL) == 0)
 		json_object_foreach(
 			json_object_get(json_object_get(answer, "capabilities"), "policies"), name,

@@ -34,9 +34,8 @@ static int note(struct steer_archive *archive)
 	if (archive->err.code)
 		return archive->err.code;
 	return err_set(&archive->err, code > 0 ? -code : -EIO,
-		       "cannot write %s: %s; name another "
-		       "file with --output",
-		       archive->path, archive_error_string(archive->out));
+		       "cannot write %s: %s; name another file with --output", archive->path,
+		       code > 0 ? strerror(code) : archive_error_string(archive->out));
 }
 
 static int open_file(struct steer_archive *archive, struct err *err)

@@ -170,7 +170,7 @@ static json_t *dump_rows(int fd, const struct bpf_map_info *info, json_t *(*row)
 {
 	int cpus = libbpf_num_possible_cpus();
 	__u64 *values = cpus > 0 ? calloc((size_t)cpus, info->value_size) : NULL;
-	__u64 sum[sizeof(struct steer_member_count) / sizeof(__u64)];
+	__u64 sum[sizeof(struct steer_member_count) / sizeof(__u64)] = { 0 };
 	json_t *json = json_object();
 	char text[32];
 

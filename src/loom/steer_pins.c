@@ -151,7 +151,7 @@ static int each_part(const char *dir, const char *group, struct steer_pinned ret
 
 		if (fd >= 0)
 			r = map_control(fd, group, &control, &error);
-		if (r == 0) {
+		if (r == 0 && control) {
 			ret[i].there = true;
 			ret[i].control = *control;
 			fn(dir, &ret[i], control);

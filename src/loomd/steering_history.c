@@ -1,7 +1,8 @@
 /* The last 15 minutes of every member, those that have gone among them.
  *
- * Periods are the same for all: each has a place in the steering's ring, and a member's own ring has
- * its part of it at the same place, with the same time.  Another time there is of 15 minutes ago. */
+ * Periods are the same for all: each has a place in the steering's ring, and a member's own ring
+ * has its part of it at the same place, with the same time.  Another time there is of 15 minutes
+ * ago. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -59,6 +60,7 @@ void report_gone(struct group *group, struct member *member)
 	struct steering *steering = group->steering;
 	struct ghost *ghost;
 
+	report_restart(group);
 	if (!member->past)
 		return;
 	if (!group->ghosts)
@@ -203,8 +205,8 @@ int report_history(struct group *group, struct buf *out, struct err *err)
 		tell_window(group, place, out);
 	}
 	buf_printf(out, "]");
-	return buf_failed(out) ? err_set(err, -ENOMEM,
-					 "cannot tell the history of group %s: out of memory",
-					 group->name)
-			       : 0;
+	return buf_failed(out)
+		       ? err_set(err, -ENOMEM, "cannot tell the history of group %s: out of memory",
+				 group->name)
+		       : 0;
 }

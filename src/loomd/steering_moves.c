@@ -244,8 +244,9 @@ static uint64_t got(const struct member *member)
 	return member->view.count.selected_packets + member->view.count.kernel_packets;
 }
 
-static void note_balance(struct group *group)
+static void note_balance(struct group *group, uint64_t now)
 {
+	uint64_t span = group->sampled_ns ? now - group->sampled_ns : NSEC_PER_SEC;
 	uint64_t values[STEER_MAX_SLOTS];
 	uint32_t weights[STEER_MAX_SLOTS];
 	size_t n = 0;
@@ -253,23 +254,27 @@ static void note_balance(struct group *group)
 	for (size_t i = 0; i < group->member_count; i++) {
 		struct member *member = &group->members[i];
 		uint64_t packets = got(member);
+		uint64_t more = packets -
+				(packets >= member->rate_packets ? member->rate_packets : 0);
 
-		member->view.rate = packets >= member->rate_packets ? packets - member->rate_packets
-								    : packets;
+		member->view.rate = span ? more * NSEC_PER_SEC / span : 0;
 		member->rate_packets = packets;
 		member->view.stuck = member->view.queue_age_ns >=
 				     group->guard_config.rules[GUARD_RULE_QUEUE_AGE].threshold;
 		if (member->view.state != STEER_ACTIVE || n == STEER_MAX_SLOTS)
 			continue;
-		values[n] = member->view.rate;
+		values[n] = more;
 		weights[n++] = member->view.weight;
 	}
+	group->sampled_ns = now;
 	guard_balance(values, weights, n, &group->max_over_mean_permille, &group->jain_permille);
 }
 
 static void feed(struct group *group, const uint64_t *counters, uint64_t now)
 {
-	bool enforced = rollout_share_permille(&group->rollout) > 0;
+	/* Policy hash leaves the choice to the kernel, but for members that may not be chosen. */
+	bool by_policy = rollout_share_permille(&group->rollout) > 0 &&
+			 group->policy.policy != CONFIG_STEER_HASH;
 	struct guard_member members[GUARD_MAX_MEMBERS];
 	struct guard_sample sample = {
 		.now = now,
@@ -302,9 +307,7 @@ static void feed(struct group *group, const uint64_t *counters, uint64_t now)
 			.identity = member->view.cookie,
 			.weight = member->view.weight,
 			.eligible = member->view.state == STEER_ACTIVE,
-			.selections = enforced && group->rollout.state == ROLLOUT_ENFORCED
-					      ? member->view.count.selected_packets
-					      : got(member),
+			.selections = by_policy ? member->view.count.selected_packets : got(member),
 			.bytes = member->view.count.selected_bytes +
 				 member->view.count.kernel_bytes,
 			.drops = member->view.drops,
@@ -323,9 +326,10 @@ void moves_sample(struct group *group, uint64_t now)
 	struct rollout_move move;
 
 	count(group, counters);
-	note_balance(group);
+	note_balance(group, now);
 	rollout_gate(&group->rollout,
 		     report_gate(group->steering, (enum config_steer_policy)group->policy.policy));
+	report_metric(group);
 	feed(group, counters, now);
 	if (rollout_tick(&group->rollout, now, &move) == 1)
 		moves_done(group, &move);

@@ -190,7 +190,7 @@ static void follow_attachment(struct group *group, size_t p)
 	struct part *part = &group->parts[p];
 	struct err err = { 0 };
 
-	if (group->detached || !part->group)
+	if (group->detached || group->rollout.fallback || !part->group)
 		return;
 	if (part->attached) {
 		part->foreign = part->exact &&

@@ -2,12 +2,11 @@
 #include <arpa/inet.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
+#include <time.h>
 
+#include "admin/steer_trace_json.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "steering_internal.h"
@@ -24,66 +23,50 @@ struct steering_trace {
 	uint64_t end_ns;
 	uint64_t limit; /* 0: none */
 	uint64_t written;
+	uint64_t seen_before, lost_before;
+	int64_t wall_offset_ns;
 };
-
-static void print_slot(struct buf *out, const char *name, uint16_t slot)
-{
-	if (slot == STEER_NOBODY)
-		buf_printf(out, ",\"%s\":null", name);
-	else
-		buf_printf(out, ",\"%s\":%u", name, slot);
-}
-
-static void print_event(struct buf *out, const struct steer_event *event)
-{
-	static const char *const modes[] = { "fallback", "observe", "shadow", "canary",
-					     "enforced" };
-	char source[ADDR_TEXT_LEN], destination[ADDR_TEXT_LEN];
-	struct addr address;
-
-	memcpy(&address, event->saddr, sizeof(address));
-	addr_format(&address, source);
-	memcpy(&address, event->daddr, sizeof(address));
-	addr_format(&address, destination);
-	buf_printf(out,
-		   "{\"at_ns\":%" PRIu64 ",\"source\":\"%s\",\"source_port\":%u,"
-		   "\"destination\":\"%s\",\"destination_port\":%u,\"protocol\":\"%s\","
-		   "\"hash\":%u,\"mode\":\"%s\",\"reason\":\"%s\",\"length\":%u,\"migrated\":%s",
-		   (uint64_t)event->at_ns, source, ntohs(event->sport), destination,
-		   ntohs(event->dport), event->udp ? "udp" : "tcp", event->hash,
-		   event->mode < 5 ? modes[event->mode] : "?",
-		   event->reason < STEER_COUNTERS_END
-			   ? steer_counter_name((enum steer_counter)event->reason)
-			   : "?",
-		   event->length, event->migrated ? "true" : "false");
-	print_slot(out, "kernel_slot", event->kernel_slot);
-	print_slot(out, "policy_slot", event->policy_slot);
-	print_slot(out, "chosen_slot", event->chosen_slot);
-	buf_printf(out, ",\"index\":%u,\"word\":%u}\n", event->index, event->word);
-}
 
 static int on_event(void *ctx, void *data, size_t size)
 {
 	struct steering_trace *trace = ctx;
+	struct steer_event event;
 
 	if (size < sizeof(struct steer_event))
 		return 0;
 	if (trace->limit && trace->written >= trace->limit)
 		return -ECANCELED;
-	print_event(&trace->text, data);
+	memcpy(&event, data, sizeof(event));
+	steer_trace_json_decision(&trace->text, &event,
+				  (int64_t)event.at_ns + trace->wall_offset_ns);
 	trace->written++;
 	return 0;
 }
 
-static uint64_t lost_of(const struct group *group)
+/* What the group's programs decided so far, and of what nobody was told. */
+static void totals_of(const struct group *group, uint64_t *ret_seen, uint64_t *ret_lost)
 {
 	uint64_t counters[STEER_COUNTERS_END];
-	uint64_t lost = 0;
 
-	for (size_t p = 0; p < STEERING_PARTS; p++)
-		if (group->parts[p].steer && steer_counters(group->parts[p].steer, counters) == 0)
-			lost += counters[STEER_COUNT_TRACE_LOST];
-	return lost;
+	*ret_seen = *ret_lost = 0;
+	for (size_t p = 0; p < STEERING_PARTS; p++) {
+		if (!group->parts[p].steer || steer_counters(group->parts[p].steer, counters) < 0)
+			continue;
+		*ret_seen += counters[STEER_COUNT_KERNEL] + counters[STEER_COUNT_SELECTED] +
+			     counters[STEER_COUNT_CANARY_OUT] + counters[STEER_COUNT_MIGRATED];
+		for (int i = STEER_COUNT_NO_SLOT; i <= STEER_COUNT_NO_GROUP; i++)
+			*ret_seen += counters[i];
+		*ret_lost += counters[STEER_COUNT_TRACE_LOST];
+	}
+}
+
+static int64_t wall_offset(void)
+{
+	struct timespec wall;
+
+	clock_gettime(CLOCK_REALTIME, &wall);
+	return (int64_t)wall.tv_sec * (int64_t)NSEC_PER_SEC + wall.tv_nsec -
+	       (int64_t)clock_now_ns();
 }
 
 static void pump(struct steering_trace *trace)
@@ -100,6 +83,7 @@ static void pump(struct steering_trace *trace)
 void steering_trace_end(struct steering *steering, const char *why)
 {
 	struct steering_trace *trace = steering->trace;
+	struct steer_trace_totals totals;
 	struct err err = { 0 };
 
 	if (!trace)
@@ -107,8 +91,12 @@ void steering_trace_end(struct steering *steering, const char *why)
 	steering->trace = NULL;
 	pump(trace);
 	trace->text.len = 0;
-	buf_printf(&trace->text, "{\"end\":\"%s\",\"written\":%" PRIu64 ",\"lost\":%" PRIu64 "}\n",
-		   why, trace->written, lost_of(trace->group));
+	totals_of(trace->group, &totals.seen, &totals.lost);
+	totals.seen -= trace->seen_before;
+	totals.lost -= trace->lost_before;
+	totals.sent = trace->written;
+	totals.matched = totals.sent + totals.lost;
+	steer_trace_json_end(&trace->text, why, &totals);
 	if (trace->text.data)
 		stream_write(trace->stream, trace->text.data, trace->text.len);
 	stream_end(trace->stream);
@@ -201,6 +189,8 @@ int steering_trace_start(struct group *group, const struct steer_trace_request *
 		free(trace);
 		return r;
 	}
+	totals_of(group, &trace->seen_before, &trace->lost_before);
+	trace->wall_offset_ns = wall_offset();
 	steering->trace = trace;
 	loop_arm(trace->timer, TICK_NS);
 	*ret = trace->stream;

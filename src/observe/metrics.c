@@ -1,4 +1,4 @@
-#include "metrics.h"
+#include "metrics_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,22 +16,6 @@ struct row {
 	bool up;
 	bool healthy;
 	char backend[ADDR_PORT_TEXT_LEN];
-};
-
-struct scrape {
-	const struct metrics_input *input;
-	const struct lb_snapshot *snapshot; /* never NULL where a family needs it */
-	struct row *rows;		    /* owned */
-	size_t row_count;
-	struct service *asked; /* whether it panics was asked last ... */
-	bool panics;	       /* ... and answered so */
-	struct buf *out;
-	const char *name; /* of the family being printed */
-};
-
-enum metric_type {
-	METRIC_COUNTER,
-	METRIC_GAUGE,
 };
 
 static const char *const type_names[] = {
@@ -67,48 +51,54 @@ static void print_escaped(struct buf *out, const char *value)
 	}
 }
 
-static void print_label(struct scrape *s, const char *before, const char *label, const char *value)
+void metrics_label(struct scrape *s, const char *before, const char *label, const char *value)
 {
 	buf_printf(s->out, "%s%s=\"", before, label);
 	print_escaped(s->out, value);
 	buf_append(s->out, "\"", 1);
 }
 
-static void print_value(struct scrape *s, uint64_t value)
+void metrics_value(struct scrape *s, uint64_t value)
 {
 	buf_printf(s->out, " %" PRIu64 "\n", value);
 }
 
+void metrics_seconds(struct scrape *s, uint64_t ns)
+{
+	buf_printf(s->out, " %" PRIu64 ".%09" PRIu64 "\n", (uint64_t)(ns / NSEC_PER_SEC),
+		   (uint64_t)(ns % NSEC_PER_SEC));
+}
+
 static void print_seconds(struct scrape *s, uint64_t ns)
 {
-	buf_printf(s->out, "%s %" PRIu64 ".%09" PRIu64 "\n", s->name, (uint64_t)(ns / NSEC_PER_SEC),
-		   (uint64_t)(ns % NSEC_PER_SEC));
+	buf_printf(s->out, "%s", s->name);
+	metrics_seconds(s, ns);
 }
 
 static void sample(struct scrape *s, uint64_t value)
 {
 	buf_printf(s->out, "%s", s->name);
-	print_value(s, value);
+	metrics_value(s, value);
 }
 
 static void sample1(struct scrape *s, const char *label, const char *text, uint64_t value)
 {
 	buf_printf(s->out, "%s", s->name);
-	print_label(s, "{", label, text);
+	metrics_label(s, "{", label, text);
 	buf_append(s->out, "}", 1);
-	print_value(s, value);
+	metrics_value(s, value);
 }
 
 static void sample_backend(struct scrape *s, const struct row *row, const char *direction,
 			   uint64_t value)
 {
 	buf_printf(s->out, "%s", s->name);
-	print_label(s, "{", "backend", row->backend);
-	print_label(s, ",", "service", row->stats.service);
+	metrics_label(s, "{", "backend", row->backend);
+	metrics_label(s, ",", "service", row->stats.service);
 	if (direction)
-		print_label(s, ",", "direction", direction);
+		metrics_label(s, ",", "direction", direction);
 	buf_append(s->out, "}", 1);
-	print_value(s, value);
+	metrics_value(s, value);
 }
 
 static void print_build_info(struct scrape *s)
@@ -145,10 +135,10 @@ static void print_packets_by_reason(struct scrape *s)
 		enum lb_counter counter = (enum lb_counter)i;
 
 		buf_printf(s->out, "%s", s->name);
-		print_label(s, "{", "action", metrics_action_name(lb_counter_action(counter)));
-		print_label(s, ",", "reason", lb_counter_name(counter));
+		metrics_label(s, "{", "action", metrics_action_name(lb_counter_action(counter)));
+		metrics_label(s, ",", "reason", lb_counter_name(counter));
 		buf_append(s->out, "}", 1);
-		print_value(s, s->snapshot->reasons[i].packets);
+		metrics_value(s, s->snapshot->reasons[i].packets);
 	}
 }
 
@@ -297,84 +287,76 @@ static void print_interfaces(struct scrape *s)
 		const struct lb_interface_stats *interface = &s->snapshot->interfaces[i];
 
 		buf_printf(s->out, "%s", s->name);
-		print_label(s, "{", "interface", interface->name);
-		print_label(s, ",", "mode", interface->mode);
+		metrics_label(s, "{", "interface", interface->name);
+		metrics_label(s, ",", "mode", interface->mode);
 		buf_append(s->out, "}", 1);
-		print_value(s, 1);
+		metrics_value(s, 1);
 	}
 }
 
-struct metric {
-	const char *name;
-	enum metric_type type;
-	bool data_path; /* needs a snapshot */
-	const char *labels;
-	const char *help;
-	void (*print)(struct scrape *s);
-};
-
 static const struct metric metrics[] = {
-	{ "loom_build_info", METRIC_GAUGE, false, "version",
+	{ "loom_build_info", METRIC_GAUGE, METRIC_DAEMON, "version",
 	  "Always 1; the label tells which Loom runs", print_build_info },
-	{ "loom_uptime_seconds", METRIC_GAUGE, false, "", "Time since the daemon started",
+	{ "loom_uptime_seconds", METRIC_GAUGE, METRIC_DAEMON, "", "Time since the daemon started",
 	  print_uptime },
-	{ "loom_config_reloads_total", METRIC_COUNTER, false, "result",
+	{ "loom_config_reloads_total", METRIC_COUNTER, METRIC_DAEMON, "result",
 	  "Reloads of the configuration, by result: success or failure", print_reloads },
-	{ "loom_config_last_reload_success_timestamp_seconds", METRIC_GAUGE, false, "",
+	{ "loom_config_last_reload_success_timestamp_seconds", METRIC_GAUGE, METRIC_DAEMON, "",
 	  "When the configuration in force was loaded, in seconds since the epoch",
 	  print_last_reload },
-	{ "loom_ebpf_packets_total", METRIC_COUNTER, true, "action",
+	{ "loom_ebpf_packets_total", METRIC_COUNTER, METRIC_DATA_PATH, "action",
 	  "Packets seen, by what became of them: forward, drop or pass (left to the stack)",
 	  print_packets },
-	{ "loom_ebpf_packets_by_reason_total", METRIC_COUNTER, true, "action, reason",
+	{ "loom_ebpf_packets_by_reason_total", METRIC_COUNTER, METRIC_DATA_PATH, "action, reason",
 	  "Packets that were not simply forwarded, by reason", print_packets_by_reason },
-	{ "loom_ebpf_errors_total", METRIC_COUNTER, true, "type", "Packets dropped, by reason",
-	  print_errors },
-	{ "loom_ebpf_bytes_total", METRIC_COUNTER, true, "direction",
+	{ "loom_ebpf_errors_total", METRIC_COUNTER, METRIC_DATA_PATH, "type",
+	  "Packets dropped, by reason", print_errors },
+	{ "loom_ebpf_bytes_total", METRIC_COUNTER, METRIC_DATA_PATH, "direction",
 	  "Bytes of frames received (rx) and sent (tx)", print_bytes },
-	{ "loom_ebpf_connections_active", METRIC_GAUGE, true, "",
+	{ "loom_ebpf_connections_active", METRIC_GAUGE, METRIC_DATA_PATH, "",
 	  "Connections, counted from the table by the last sweep", print_connections_active },
-	{ "loom_ebpf_connections_total", METRIC_COUNTER, true, "", "Connections begun",
+	{ "loom_ebpf_connections_total", METRIC_COUNTER, METRIC_DATA_PATH, "", "Connections begun",
 	  print_connections_total },
-	{ "loom_ebpf_connections", METRIC_GAUGE, true, "state",
+	{ "loom_ebpf_connections", METRIC_GAUGE, METRIC_DATA_PATH, "state",
 	  "Connections by state, counted from the table by the last sweep", print_connections },
-	{ "loom_ebpf_backend_packets_total", METRIC_COUNTER, true, "backend, service",
+	{ "loom_ebpf_backend_packets_total", METRIC_COUNTER, METRIC_DATA_PATH, "backend, service",
 	  "Packets forwarded to a backend and from it", print_backend_packets },
-	{ "loom_ebpf_backend_packets_by_direction_total", METRIC_COUNTER, true,
+	{ "loom_ebpf_backend_packets_by_direction_total", METRIC_COUNTER, METRIC_DATA_PATH,
 	  "backend, service, direction", "Packets forwarded to a backend, or from it",
 	  print_backend_packets_by_direction },
-	{ "loom_ebpf_backend_bytes_total", METRIC_COUNTER, true, "backend, service, direction",
-	  "Bytes of frames to a backend and from it", print_backend_bytes },
-	{ "loom_ebpf_backend_connections_active", METRIC_GAUGE, true, "backend, service",
-	  "Connections of a backend, counted from the table by the last sweep",
+	{ "loom_ebpf_backend_bytes_total", METRIC_COUNTER, METRIC_DATA_PATH,
+	  "backend, service, direction", "Bytes of frames to a backend and from it",
+	  print_backend_bytes },
+	{ "loom_ebpf_backend_connections_active", METRIC_GAUGE, METRIC_DATA_PATH,
+	  "backend, service", "Connections of a backend, counted from the table by the last sweep",
 	  print_backend_active },
-	{ "loom_ebpf_backend_connections_total", METRIC_COUNTER, true, "backend, service",
-	  "Connections begun or picked up for a backend", print_backend_total },
-	{ "loom_ebpf_backend_up", METRIC_GAUGE, true, "backend, service",
+	{ "loom_ebpf_backend_connections_total", METRIC_COUNTER, METRIC_DATA_PATH,
+	  "backend, service", "Connections begun or picked up for a backend", print_backend_total },
+	{ "loom_ebpf_backend_up", METRIC_GAUGE, METRIC_DATA_PATH, "backend, service",
 	  "1 while the next hop to a backend is resolved, 0 otherwise", print_backend_up },
-	{ "loom_ebpf_backend_weight", METRIC_GAUGE, true, "backend, service",
+	{ "loom_ebpf_backend_weight", METRIC_GAUGE, METRIC_DATA_PATH, "backend, service",
 	  "A backend's weight; 0 while it gets no new connections", print_backend_weight },
-	{ "loom_ebpf_backend_healthy", METRIC_GAUGE, true, "backend, service",
+	{ "loom_ebpf_backend_healthy", METRIC_GAUGE, METRIC_DATA_PATH, "backend, service",
 	  "0 while health checks find a backend unhealthy, 1 otherwise", print_backend_healthy },
-	{ "loom_ebpf_backend_transitions_total", METRIC_COUNTER, true, "to",
+	{ "loom_ebpf_backend_transitions_total", METRIC_COUNTER, METRIC_DATA_PATH, "to",
 	  "Changes of backends' health, to unhealthy or back to healthy", print_transitions },
-	{ "loom_ebpf_health_checks_total", METRIC_COUNTER, true, "result",
+	{ "loom_ebpf_health_checks_total", METRIC_COUNTER, METRIC_DATA_PATH, "result",
 	  "Health checks, by result: success or failure", print_health_checks },
-	{ "loom_ebpf_service_panic", METRIC_GAUGE, true, "service",
+	{ "loom_ebpf_service_panic", METRIC_GAUGE, METRIC_DATA_PATH, "service",
 	  "1 while a service has too few healthy backends and uses all, 0 otherwise", print_panic },
-	{ "loom_ebpf_map_entries", METRIC_GAUGE, true, "map",
+	{ "loom_ebpf_map_entries", METRIC_GAUGE, METRIC_DATA_PATH, "map",
 	  "Entries in use; a NAT connection takes two", print_map_entries },
-	{ "loom_ebpf_map_max_entries", METRIC_GAUGE, true, "map", "Entries there is room for",
-	  print_map_max },
-	{ "loom_ebpf_sweeps_total", METRIC_COUNTER, true, "",
+	{ "loom_ebpf_map_max_entries", METRIC_GAUGE, METRIC_DATA_PATH, "map",
+	  "Entries there is room for", print_map_max },
+	{ "loom_ebpf_sweeps_total", METRIC_COUNTER, METRIC_DATA_PATH, "",
 	  "Complete sweeps of the connection table", print_sweeps },
-	{ "loom_ebpf_sweep_expired_total", METRIC_COUNTER, true, "",
+	{ "loom_ebpf_sweep_expired_total", METRIC_COUNTER, METRIC_DATA_PATH, "",
 	  "Connection table entries that sweeps removed", print_sweep_expired },
-	{ "loom_ebpf_sweep_duration_seconds", METRIC_GAUGE, true, "",
+	{ "loom_ebpf_sweep_duration_seconds", METRIC_GAUGE, METRIC_DATA_PATH, "",
 	  "How long the last complete sweep took", print_sweep_duration },
-	{ "loom_ebpf_repairs_total", METRIC_COUNTER, true, "",
+	{ "loom_ebpf_repairs_total", METRIC_COUNTER, METRIC_DATA_PATH, "",
 	  "Lost halves of connections that the daemon put back", print_repairs },
-	{ "loom_ebpf_interface_info", METRIC_GAUGE, true, "interface, mode",
+	{ "loom_ebpf_interface_info", METRIC_GAUGE, METRIC_DATA_PATH, "interface, mode",
 	  "Always 1; where the program is attached and how", print_interfaces },
 };
 
@@ -465,6 +447,31 @@ static int scrape_rows(struct scrape *s)
 	return 0;
 }
 
+static bool is_there(const struct metrics_input *input, enum metric_source source)
+{
+	switch (source) {
+	case METRIC_DATA_PATH:
+		return input->snapshot;
+	case METRIC_STEER:
+		return input->steer;
+	case METRIC_DAEMON:
+		break;
+	}
+	return true;
+}
+
+static void print_families(struct scrape *s, const struct metric *metric, size_t count)
+{
+	for (; count; count--, metric++) {
+		if (!is_there(s->input, metric->source))
+			continue;
+		s->name = metric->name;
+		buf_printf(s->out, "# HELP %s %s\n# TYPE %s %s\n", metric->name, metric->help,
+			   metric->name, type_names[metric->type]);
+		metric->print(s);
+	}
+}
+
 int metrics_render(const struct metrics_input *input, struct buf *out)
 {
 	struct scrape s = { .input = input, .snapshot = input->snapshot, .out = out };
@@ -472,16 +479,8 @@ int metrics_render(const struct metrics_input *input, struct buf *out)
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < METRIC_COUNT; i++) {
-		const struct metric *metric = &metrics[i];
-
-		if (metric->data_path && !s.snapshot)
-			continue;
-		s.name = metric->name;
-		buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", metric->name, metric->help,
-			   metric->name, type_names[metric->type]);
-		metric->print(&s);
-	}
+	print_families(&s, metrics, METRIC_COUNT);
+	print_families(&s, metrics_steer, metrics_steer_count);
 	free(s.rows);
 	return buf_failed(out) ? -ENOMEM : 0;
 }
@@ -491,12 +490,14 @@ static const char doc_head[] =
 	"\n"
 	"`GET /metrics` answers in the Prometheus text format.  This page is printed from the "
 	"table\n"
-	"the exposition is printed from (`src/observe/metrics.c`); `ninja -C build docs-metrics`\n"
+	"the exposition is printed from (`src/observe/`); `ninja -C build docs-metrics`\n"
 	"renews it.\n"
 	"\n"
 	"Counters start at 0 with the data path, which outlives the daemon.  While the data path "
 	"does\n"
-	"not stand, the `loom_ebpf_` metrics are absent.\n"
+	"not stand, the `loom_ebpf_` metrics are absent; where no `steering.groups` are "
+	"configured,\n"
+	"the `loom_steer_` metrics.\n"
 	"\n"
 	"| metric | type | labels | meaning |\n"
 	"|---|---|---|---|\n";
@@ -519,12 +520,18 @@ static const char doc_labels[] =
 	"| reason | action | meaning |\n"
 	"|---|---|---|\n";
 
+static void print_rows(struct buf *out, const struct metric *metric, size_t count)
+{
+	for (; count; count--, metric++)
+		buf_printf(out, "| `%s` | %s | %s | %s |\n", metric->name, type_names[metric->type],
+			   metric->labels, metric->help);
+}
+
 int metrics_print_doc(struct buf *out)
 {
 	buf_append(out, doc_head, sizeof(doc_head) - 1);
-	for (size_t i = 0; i < METRIC_COUNT; i++)
-		buf_printf(out, "| `%s` | %s | %s | %s |\n", metrics[i].name,
-			   type_names[metrics[i].type], metrics[i].labels, metrics[i].help);
+	print_rows(out, metrics, METRIC_COUNT);
+	print_rows(out, metrics_steer, metrics_steer_count);
 	buf_append(out, doc_labels, sizeof(doc_labels) - 1);
 	for (int i = 0; i < LB_COUNTER_COUNT; i++) {
 		enum lb_counter counter = (enum lb_counter)i;
@@ -533,5 +540,6 @@ int metrics_print_doc(struct buf *out)
 			   metrics_action_name(lb_counter_action(counter)),
 			   lb_counter_help(counter));
 	}
+	metrics_steer_doc(out);
 	return buf_failed(out) ? -ENOMEM : 0;
 }

@@ -10,6 +10,7 @@
 #include "health/health.h"
 #include "model/model.h"
 #include "planes/lb/lb_stats.h"
+#include "planes/steer/steer_view.h"
 
 /* What one scrape tells.  All borrowed. */
 struct metrics_input {
@@ -22,6 +23,7 @@ struct metrics_input {
 	const struct health_totals *health; /* NULL: as if nothing was ever checked */
 	const struct lb_snapshot *snapshot; /* NULL: the data path does not stand; its families have
 					       no samples */
+	const struct steer_view *steer;	    /* NULL: no families about steering */
 };
 
 /* Appends the Prometheus text exposition format, version 0.0.4.  Returns 0 or -ENOMEM. */

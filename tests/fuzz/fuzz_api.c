@@ -117,7 +117,149 @@ static int fuzz_trace(void *ctx, const struct trace_request *request, struct str
 	return err_set(err, -EBUSY, "cannot trace: somebody else does");
 }
 
+/* ---- socket steering: one group ---- */
+
+static int fuzz_group(const char *group, struct err *err)
+{
+	size_t len = strlen(group);
+
+	must(len >= 1 && len < 64);
+	must(strspn(group, "abcdefghijklmnopqrstuvwxyz0123456789_-") == len);
+	return strcmp(group, "g") == 0 ? 0 : err_set(err, -ENOENT, "cannot find the group");
+}
+
+static int fuzz_view(void *ctx, const char *group, struct steer_view **ret, struct err *err)
+{
+	int r = group ? fuzz_group(group, err) : 0;
+
+	if (r < 0)
+		return r;
+	*ret = calloc(1, sizeof(**ret));
+	must(*ret);
+	(*ret)->groups = calloc(1, sizeof(*(*ret)->groups));
+	must((*ret)->groups);
+	(*ret)->groups[0] =
+		(struct steer_group_view){ .name = "g", .policy = "hash", .state = "observe" };
+	(*ret)->group_count = 1;
+	return 0;
+}
+
+static int fuzz_course(void *ctx, const char *group, struct err *err)
+{
+	int r = fuzz_group(group, err);
+
+	changes += r == 0;
+	return r;
+}
+
+static int fuzz_policy(void *ctx, const char *group,
+		       const struct config_steer_policy_options *policy, struct err *err)
+{
+	must(policy->policy <= CONFIG_STEER_GENERATION);
+	must(policy->length >= 1 && policy->length <= 4 && policy->shift < 32 && policy->mask);
+	must(policy->flow_timeout_ns && policy->max_flows >= 64 && policy->max_indices >= 64);
+	return fuzz_course(ctx, group, err);
+}
+
+static int fuzz_rollout(void *ctx, const char *group, const struct steer_rollout_request *request,
+			struct err *err)
+{
+	must(request->state[0] && request->canary_permille < 1000);
+	must(!request->canary_permille || strcmp(request->state, "canary") == 0);
+	return fuzz_course(ctx, group, err);
+}
+
+static int fuzz_freeze(void *ctx, const char *group, bool frozen, struct err *err)
+{
+	return fuzz_course(ctx, group, err);
+}
+
+static int fuzz_fallback(void *ctx, const char *group, bool on, const char *reason, struct err *err)
+{
+	must(strlen(reason) < 128);
+	return fuzz_course(ctx, group, err);
+}
+
+/* One way to name a member, or none where none is needed. */
+static int ways(const struct steer_member_name *name)
+{
+	must(name->slot < STEER_MAX_SLOTS && (name->has_slot || !name->slot));
+	return name->has_slot + !!name->id + !!name->pid + !!name->generation + !!name->unit[0];
+}
+
+static int fuzz_drain(void *ctx, const char *group, const struct steer_drain_request *request,
+		      struct err *err)
+{
+	must(ways(&request->member) == 1 && !(request->undo && request->deadline_ns));
+	return fuzz_course(ctx, group, err);
+}
+
+static int fuzz_swap(void *ctx, const char *group, const struct steer_swap_request *request,
+		     struct err *err)
+{
+	must(ways(&request->from) <= 1 && ways(&request->to) <= 1);
+	return fuzz_course(ctx, group, err);
+}
+
+static int fuzz_weight(void *ctx, const char *group, const struct steer_member_name *member,
+		       uint32_t weight, struct err *err)
+{
+	must(ways(member) == 1 && weight <= 65535);
+	return fuzz_course(ctx, group, err);
+}
+
+static int fuzz_explain(void *ctx, const char *group, const struct steer_flow_request *flow,
+			struct steer_explanation *ret, struct err *err)
+{
+	must(flow->source_port && flow->payload_len <= sizeof(flow->payload));
+	must(flow->has_payload == !!flow->payload_len);
+	return fuzz_group(group, err);
+}
+
+static int fuzz_index(void *ctx, const char *group, uint32_t index, uint16_t slot, struct err *err)
+{
+	must(slot < STEER_MAX_SLOTS || slot == STEER_NOBODY);
+	return fuzz_course(ctx, group, err);
+}
+
+static int fuzz_steer_trace(void *ctx, const char *group, const struct steer_trace_request *request,
+			    struct stream **ret, struct err *err)
+{
+	must(request->duration_ns >= NSEC_PER_SEC && request->duration_ns <= 3600 * NSEC_PER_SEC);
+	return err_set(err, -EBUSY, "cannot trace: somebody else does");
+}
+
+static int fuzz_group_text(void *ctx, const char *group, struct buf *out, struct err *err)
+{
+	return fuzz_group(group, err);
+}
+
+static int fuzz_text(void *ctx, struct buf *out, struct err *err)
+{
+	return 0;
+}
+
+static const struct control_steer steer = {
+	.view = fuzz_view,
+	.attach = fuzz_course,
+	.detach = fuzz_course,
+	.policy = fuzz_policy,
+	.rollout = fuzz_rollout,
+	.freeze = fuzz_freeze,
+	.fallback = fuzz_fallback,
+	.drain = fuzz_drain,
+	.swap = fuzz_swap,
+	.weight = fuzz_weight,
+	.explain = fuzz_explain,
+	.index = fuzz_index,
+	.trace = fuzz_steer_trace,
+	.audit = fuzz_group_text,
+	.history = fuzz_group_text,
+	.capabilities = fuzz_text,
+};
+
 static const struct control control = {
+	.steer = &steer,
 	.config = fuzz_config,
 	.model = fuzz_model,
 	.readiness = fuzz_readiness,

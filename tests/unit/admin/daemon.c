@@ -320,6 +320,8 @@ void daemon_init(struct daemon *daemon)
 		totals,
 		trace,
 	};
+	steering_init(&daemon->steering, &daemon->changes);
+	daemon->control.steer = &daemon->steering.control;
 	daemon->ready = true;
 	daemon->config.instance = instance;
 	daemon->config.admin.listen = address_of("127.0.0.1");

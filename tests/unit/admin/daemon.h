@@ -1,9 +1,11 @@
 /* daemon.h - a daemon as far as the admin API sees it: struct control over a real struct model,
- * with two services, three backends and two connections. */
+ * with two services, three backends, two connections and two
+ * steering groups. */
 #ifndef LOOM_TEST_DAEMON_H
 #define LOOM_TEST_DAEMON_H
 
 #include "admin/control.h"
+#include "steering.h"
 
 #define DAEMON_ROOM 64 /* backends a service */
 
@@ -26,6 +28,7 @@ struct daemon {
 	struct stream *stream;	    /* the writer's hold of the last trace; the test's to end */
 	unsigned int traces;
 	size_t room;
+	struct steering steering;
 };
 
 void daemon_init(struct daemon *daemon);

@@ -42,6 +42,20 @@ static const struct good goods[] = {
 	{ "PATCH", "/ebpf/backends/2", "{\"state\": \"draining\"}" },
 	{ "DELETE", "/ebpf/backends/2?deadline=30s", NULL },
 	{ "DELETE", "/ebpf/backends/7?force=true", NULL },
+	{ "GET", "/steer/groups", NULL },
+	{ "GET", "/steer/groups/dns", NULL },
+	{ "GET", "/steer/groups/dns/explain?source=10.9.0.2&port=53&payload=04000000", NULL },
+	{ "GET", "/steer/groups/web/audit", NULL },
+	{ "POST", "/steer/groups/web/attach", NULL },
+	{ "POST", "/steer/groups/dns/policy", "{\"name\": \"quic\", \"offset\": 1}" },
+	{ "POST", "/steer/groups/dns/rollout", "{\"state\": \"next\", \"force\": true}" },
+	{ "POST", "/steer/groups/dns/fallback", "{\"reason\": \"p99\"}" },
+	{ "POST", "/steer/groups/dns/drain",
+	  "{\"member\": {\"unit\": \"a.service\"}, \"deadline\": \"30s\"}" },
+	{ "POST", "/steer/groups/dns/swap", "{\"from\": {\"slot\": 1}, \"to\": {\"id\": 2}}" },
+	{ "POST", "/steer/groups/dns/weight", "{\"member\": {\"pid\": 7}, \"weight\": 5}" },
+	{ "PUT", "/steer/groups/dns/indices", "{\"indices\": [1, 2], \"slot\": 3}" },
+	{ "DELETE", "/steer/groups/dns/indices", "{\"indices\": [1]}" },
 };
 
 #define GOOD_COUNT (sizeof(goods) / sizeof(goods[0]))
@@ -61,7 +75,7 @@ struct draft {
 
 static void bad_method(struct draft *d)
 {
-	static const char *const methods[] = { "PUT",	"TRACE",   "get",	 "G\x01T",
+	static const char *const methods[] = { "LINK",	"TRACE",   "get",	 "G\x01T",
 					       "",	"OPTIONS", "PATCHPATCH", "CONNECT",
 					       "DELET", "\xff\xfe" };
 
@@ -92,6 +106,17 @@ static void bad_id(struct draft *d)
 	snprintf(d->target, sizeof(d->target), "/ebpf/backends/%s", PICK(ids));
 }
 
+static void bad_name(struct draft *d)
+{
+	static const char *const names[] = {
+		"none",	  "DNS",   "dns%2f", "%2e%2e",	"dns%00", "%",	  "dns/..", "dns//", "d%6",
+		"%c3%a9", "dns;x", "",	     "%2564ns", "+dns",	  "\xff", "dns ",   "dns.",  "\""
+	};
+	static const char *const actions[] = { "", "/attach", "/fallback", "/indices", "/audit" };
+
+	snprintf(d->target, sizeof(d->target), "/steer/groups/%s%s", PICK(names), PICK(actions));
+}
+
 static void bad_query(struct draft *d)
 {
 	static const char *const queries[] = { "x=1",
@@ -113,6 +138,12 @@ static void bad_query(struct draft *d)
 					       "?" };
 
 	snprintf(d->target + strcspn(d->target, "?"), 64, "?%s", PICK(queries));
+}
+
+/* There a body may be left out. */
+static bool takes_none(const struct draft *d)
+{
+	return strstr(d->target, "/fallback") || strstr(d->target, "/swap");
 }
 
 static void bad_body(struct draft *d)
@@ -152,11 +183,30 @@ static void bad_body(struct draft *d)
 		"{\"\\u0000\":1}",
 		"{\"\xc0\xaf\":1}",
 		"\xef\xbb\xbf{\"weight\":1}",
+		"{\"member\":{}}",
+		"{\"member\":{\"slot\":1,\"id\":1}}",
+		"{\"member\":{\"member\":{\"slot\":1}}}",
+		"{\"member\":[{\"slot\":1}]}",
+		"{\"member\":{\"slot\":256}}",
+		"{\"from\":1}",
+		"{\"to\":{\"slot\":null}}",
+		"{\"state\":\"enforce\"}",
+		"{\"state\":\"next\",\"force\":0}",
+		"{\"state\":\"enforced\",\"canary_permille\":1}",
+		"{\"name\":\"hash\",\"mask\":1}",
+		"{\"reason\":{}}",
+		"{\"indices\":[]}",
+		"{\"indices\":[1,1]}",
+		"{\"indices\":[[1]],\"slot\":1}",
+		"{\"indices\":[1e3],\"slot\":1}",
+		"{\"indices\":{\"0\":1},\"slot\":1}",
 		"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
 	};
 
 	d->has_body = true;
-	snprintf(d->body, sizeof(d->body), "%s", PICK(bodies));
+	do
+		snprintf(d->body, sizeof(d->body), "%s", PICK(bodies));
+	while (!d->body[0] && takes_none(d));
 	d->length = strlen(d->body);
 }
 
@@ -206,9 +256,9 @@ static const struct {
 	void (*apply)(struct draft *d);
 	bool needs_body;
 } mutations[] = {
-	{ bad_method, false }, { bad_path, false },  { bad_id, false },
-	{ bad_query, false },  { bad_body, true },   { broken_json, true },
-	{ bad_headers, true }, { short_body, true }, { truncated, false },
+	{ bad_method, false }, { bad_path, false },  { bad_id, false },	    { bad_name, false },
+	{ bad_query, false },  { bad_body, true },   { broken_json, true }, { bad_headers, true },
+	{ short_body, true },  { truncated, false },
 };
 
 #define MUTATION_COUNT (sizeof(mutations) / sizeof(mutations[0]))

@@ -57,7 +57,7 @@ static const struct {
 	  "  groups:\n"
 	  "    - {name: a, protocol: tcp, port: 80,\n"
 	  "       netns: a/b}\n",
-	  "t.yaml:4:15: error: steering.groups[].netns: expected a network namespace: a name of \"ip netns\", an absolute path or pid:NUMBER\n"
+	  "t.yaml:4:15: error: steering.groups[].netns: expected the name of a network namespace, an absolute path, or pid:NUMBER\n"
 	  "       netns: a/b}\n"
 	  "              ^\n" },
 	{ "a namespace of no process",
@@ -65,7 +65,7 @@ static const struct {
 	  "  groups:\n"
 	  "    - {name: a, protocol: tcp, port: 80,\n"
 	  "       netns: \"pid:0\"}\n",
-	  "t.yaml:4:15: error: steering.groups[].netns: expected a network namespace: a name of \"ip netns\", an absolute path or pid:NUMBER\n"
+	  "t.yaml:4:15: error: steering.groups[].netns: expected the name of a network namespace, an absolute path, or pid:NUMBER\n"
 	  "       netns: \"pid:0\"}\n"
 	  "              ^\n" },
 	{ "a member of no kind",

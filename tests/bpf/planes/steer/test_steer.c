@@ -1,0 +1,36 @@
+/* The steering program on real sockets, in a network namespace of its own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/must.h"
+#include "group.h"
+#include "tests.h"
+
+#define EXIT_SKIPPED 77
+
+static struct group *groups[64];
+static unsigned group_count;
+
+void tests_at_exit(struct group *group)
+{
+	must(group_count < 64);
+	groups[group_count++] = group;
+}
+
+int main(void)
+{
+	int failed;
+
+	if (geteuid()) {
+		fprintf(stderr, "cannot load BPF programs: not root; run the tests with sudo\n");
+		return EXIT_SKIPPED;
+	}
+	group_enter_namespace();
+	failed = tests_of_rows() + tests_of_sets() + tests_of_sockets();
+	while (group_count)
+		group_close(groups[--group_count]);
+	return failed != 0;
+}
