@@ -39,6 +39,7 @@ static void on_sample(void *ctx)
 	uint64_t now = clock_now_ns();
 	uint64_t next = STEERING_SAMPLE_NS;
 
+	report_resets(steering, now);
 	for (size_t i = 0; i < steering->group_count; i++) {
 		struct group *group = steering->groups[i];
 
@@ -161,6 +162,7 @@ static void free_group(struct group *group, enum plane_exit how)
 	parts_close(group, how);
 	members_free(group);
 	report_forget(group);
+	report_end_probe(group);
 	json_decref(group->saved_members);
 	free(group->guard);
 	free(group->rows);
@@ -313,6 +315,9 @@ int steering_configure(struct steering *steering, const struct config *config, s
 	r = index_groups(steering);
 	if (r < 0)
 		return err_set(err, r, "cannot configure steering: out of memory");
+	r = report_follow_probes(steering);
+	if (r < 0)
+		return err_set(err, r, "cannot configure steering: %s", strerror(-r));
 	steering->save |= made > 0;
 	if (steering->poll_timer)
 		loop_arm(steering->poll_timer, 0);

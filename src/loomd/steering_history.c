@@ -60,6 +60,7 @@ void report_gone(struct group *group, struct member *member)
 	struct steering *steering = group->steering;
 	struct ghost *ghost;
 
+	report_restart(group);
 	if (!member->past)
 		return;
 	if (!group->ghosts)

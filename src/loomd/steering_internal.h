@@ -93,6 +93,9 @@ struct space { /* a network namespace */
 	struct loop_fd *deaths_watch;
 	struct steer_truth_rows rows[2]; /* TCP, UDP */
 	bool used[2];
+	uint64_t resets; /* RSTs sent, as last read */
+	uint64_t resets_ns;
+	bool resets_known;
 	bool complained;
 };
 
@@ -121,6 +124,8 @@ struct group {
 	uint64_t moves[2]; /* forward, back */
 	struct steer_transition_view last;
 	uint64_t last_probe_p99_ns, probes, probe_failures;
+	struct group_probe *probe; /* owned; NULL: none yet */
+	bool metric_told;	   /* that it cannot be read: once */
 	bool has_metric;
 	uint64_t metric;
 	bool unexpected; /* a socket that no entry names */
@@ -128,9 +133,10 @@ struct group {
 	uint64_t indices;
 	uint32_t max_over_mean_permille, jain_permille;
 	uint64_t resets;
-	uint64_t sampled_ns;
+	uint64_t restart_until_ns; /* a member left, or leaves: 0: none ever did */
 	struct ghost *ghosts; /* owned; the eldest first; NULL: none yet */
 	size_t ghost_count;
+	uint64_t sampled_ns;
 	json_t *saved_members; /* owned; of the state file */
 
 	/* Rows of this poll, pointing into the space's. */
@@ -144,6 +150,7 @@ struct steering {
 	struct loop *loop;
 	struct loop_timer *poll_timer;
 	struct loop_timer *sample_timer;
+	struct loop_timer *probe_timer; /* NULL: no group has a probe */
 	struct steer_truth *truth; /* owned */
 	bool exact;
 	bool reads_group;
@@ -275,6 +282,12 @@ void report_close(struct steering *steering);
 void report_period(struct steering *steering, uint64_t now);  /* keeps the history */
 void report_gone(struct group *group, struct member *member); /* takes its past */
 void report_forget(struct group *group);
+/* The guard's probes of all groups, as they are configured now. */
+int report_follow_probes(struct steering *steering);
+void report_end_probe(struct group *group);
+void report_restart(struct group *group);
+void report_resets(struct steering *steering, uint64_t now);
+void report_metric(struct group *group); /* reads it, if there is one */
 int report_history(struct group *group, struct buf *out, struct err *err);
 int report_audit(struct group *group, struct buf *out, struct err *err);
 int report_capabilities(struct steering *steering, struct buf *out, struct err *err);

@@ -141,8 +141,8 @@ static int load_nothing(bool migrates)
 	LIBBPF_OPTS(bpf_prog_load_opts, options);
 	int fd;
 
-	options.expected_attach_type =
-		migrates ? BPF_SK_REUSEPORT_SELECT_OR_MIGRATE : BPF_SK_REUSEPORT_SELECT;
+	options.expected_attach_type = migrates ? BPF_SK_REUSEPORT_SELECT_OR_MIGRATE
+						: BPF_SK_REUSEPORT_SELECT;
 	fd = bpf_prog_load(BPF_PROG_TYPE_SK_REUSEPORT, "loom_probe", "GPL", pass, 2, &options);
 	if (fd < 0)
 		return fd;
@@ -160,9 +160,9 @@ static void probe_load(struct steer_finding *finding)
 		return;
 	}
 	snprintf(missing, sizeof(missing), "%.127s",
-		 !may(CAP_BPF) ? "CAP_BPF"
-		 : r == -EPERM ? "the right to load programs, though CAP_BPF is there (a security "
-				 "module, or a container's seccomp filter)"
+		 !may(CAP_BPF)	? "CAP_BPF"
+		 : r == -EPERM	? "the right to load programs, though CAP_BPF is there (a security "
+				  "module, or a container's seccomp filter)"
 		 : r == -EINVAL ? "BPF_PROG_TYPE_SK_REUSEPORT (Linux 4.19)"
 				: strerror(-r));
 	found(finding, false, missing);
@@ -276,7 +276,7 @@ static int open_steer(struct steer **ret, const struct steer_probe *probe, enum 
 
 static const char *why_not_read(void)
 {
-	return !may(CAP_PERFMON)			       ? "CAP_PERFMON"
+	return !may(CAP_PERFMON)			     ? "CAP_PERFMON"
 	       : access("/sys/kernel/btf/vmlinux", R_OK) < 0 ? "BTF (CONFIG_DEBUG_INFO_BTF)"
 							     : "bpf_rdonly_cast (Linux 6.2)";
 }

@@ -11,13 +11,13 @@
 #include "abi/steer_abi.h"
 
 /* name, what for */
-#define STEER_FEATURES(X)                                                             \
-	X(LOAD, "load", "programs that choose sockets")                               \
-	X(SELECT, "select", "a chosen socket gets the packet")                        \
-	X(READ_GROUP, "read_group", "the kernel's own choice, least_loaded")          \
-	X(MIGRATE, "migrate", "connections of a listener that closes go to another")  \
-	X(SOCKMAP, "sockmap", "sockets that another tool's map holds")                \
-	X(PIDFD_GETFD, "pidfd_getfd", "sockets of running processes")                 \
+#define STEER_FEATURES(X)                                                            \
+	X(LOAD, "load", "programs that choose sockets")                              \
+	X(SELECT, "select", "a chosen socket gets the packet")                       \
+	X(READ_GROUP, "read_group", "the kernel's own choice, least_loaded")         \
+	X(MIGRATE, "migrate", "connections of a listener that closes go to another") \
+	X(SOCKMAP, "sockmap", "sockets that another tool's map holds")               \
+	X(PIDFD_GETFD, "pidfd_getfd", "sockets of running processes")                \
 	X(DEATHS, "deaths", "sockets that close are told at once, not found by looking")
 
 enum steer_feature {

@@ -82,8 +82,8 @@ static void what_is_no_line_of_the_log_is_left_out(void **state)
 
 static void a_last_line_without_an_end_counts_if_it_is_whole(void **state)
 {
-	json_t *list = tail(file_of("{\"group\":\"a\",\"n\":1}\n{\"group\":\"a\",\"n\":2}", 1),
-			    "a", 200);
+	json_t *list = tail(file_of("{\"group\":\"a\",\"n\":1}\n{\"group\":\"a\",\"n\":2}", 1), "a",
+			    200);
 
 	assert_int_equal(json_array_size(list), 2);
 	assert_int_equal(number(list, 1), 2);
