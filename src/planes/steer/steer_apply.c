@@ -93,6 +93,15 @@ int steer_put(struct steer *steer, uint16_t slot, int socket, bool *ret_held, st
 				       : strerror(errno));
 }
 
+bool steer_has(const struct steer *steer, uint16_t slot, uint64_t cookie)
+{
+	__u32 key = slot;
+	__u64 found;
+
+	return bpf_map_lookup_elem(steer->maps[STEER_MAP_SOCKS], &key, &found) == 0 &&
+	       found == cookie;
+}
+
 void steer_take(struct steer *steer, uint16_t slot)
 {
 	__u32 key = slot;
