@@ -32,7 +32,7 @@ _loom_words() {
 	local common='--instance --socket --url --token-file --json --help --version'
 
 	case "$1" in
-	'') echo "status services backends health conns stats trace reload config doctor decap irq steer help $common" ;;
+	'') echo "status services backends health conns stats trace reload config doctor decap irq steer exec help $common" ;;
 	status | services | health | stats) echo "--watch $common" ;;
 	backends) echo "add rm weight drain undrain --watch $common" ;;
 	'backends add') echo "--weight --id --service $common" ;;
@@ -60,7 +60,8 @@ _loom_words() {
 	'steer resume') echo "--reason $common" ;;
 	'steer drain') echo "--deadline $common" ;;
 	'steer swap') echo "--from --to --deadline $common" ;;
-	help) echo 'status services backends health conns stats trace reload config doctor decap irq steer' ;;
+	exec) echo "--listen --workers --group --weight --generation --ready-after --notify --drain-timeout --restart --hook $common" ;;
+	help) echo 'status services backends health conns stats trace reload config doctor decap irq steer exec' ;;
 	'help backends') echo 'add rm weight drain undrain' ;;
 	'help irq') echo 'plan apply show' ;;
 	'help steer') _loom_steer_verbs ;;
@@ -88,7 +89,7 @@ _loom() {
 			[ $((i + 1)) -lt "$cword" ] && _loom_command+=("$word" "${words[i + 1]}")
 			((i++))
 			;;
-		--weight | --id | --service | --deadline | --client | --backend | --state | --limit | --duration | --address | --port | --proto | --sample | --count | --write | -w | --config | -c | --iface | --vip | --mode | --gue-port | --pin-path | -i | --cpus | --root | --interval | --payload | --destination | --cpu | --source | --output | -o | --state-dir | --offset | --length | --shift | --mask | --flow-timeout | --max-flows | --max-indices | --canary | --reason | --from | --to) ((i++)) ;;
+		--weight | --listen | --workers | --group | --generation | --ready-after | --drain-timeout | --id | --service | --deadline | --client | --backend | --state | --limit | --duration | --address | --port | --proto | --sample | --count | --write | -w | --config | -c | --iface | --vip | --mode | --gue-port | --pin-path | -i | --cpus | --root | --interval | --payload | --destination | --cpu | --source | --output | -o | --state-dir | --offset | --length | --shift | --mask | --flow-timeout | --max-flows | --max-indices | --canary | --reason | --from | --to) ((i++)) ;;
 		-*) ;;
 		*)
 			case "$verb" in
@@ -138,7 +139,7 @@ _loom() {
 		mapfile -t COMPREPLY < <(compgen -W 'udp syn_sent syn_recv established fin_wait time_wait closed' -- "$cur")
 		return
 		;;
-	--duration | --address | --port | --sample | --count | --instance | --url | --weight | --id | --deadline | --client | --limit | --vip | --gue-port | --cpus | --interval | --payload | --destination | --cpu | --source | --offset | --length | --shift | --mask | --flow-timeout | --max-flows | --max-indices | --canary | --reason) return ;;
+	--duration | --address | --port | --sample | --count | --instance | --url | --listen | --workers | --group | --generation | --ready-after | --drain-timeout | --weight | --id | --deadline | --client | --limit | --vip | --gue-port | --cpus | --interval | --payload | --destination | --cpu | --source | --offset | --length | --shift | --mask | --flow-timeout | --max-flows | --max-indices | --canary | --reason) return ;;
 	--from | --to)
 		mapfile -t COMPREPLY < <(compgen -W "$(_loom_steer_slots "$first")" -- "$cur")
 		return

@@ -14,7 +14,7 @@ void steer_trace_json_decision(struct buf *buf, const struct steer_event *event,
 
 struct steer_trace_totals {
 	uint64_t seen;	  /* decisions of the group meanwhile */
-	uint64_t matched; /* before sampling */
+	uint64_t matched; /* by filter and sample: sent or lost */
 	uint64_t sent;	  /* lines before the last one */
 	uint64_t lost;	  /* found no room */
 };

@@ -30,7 +30,8 @@ struct loom_steer;
 /* Zeroed but for size.  Strings are borrowed for the call of loom_steer_join. */
 struct loom_steer_options {
 	size_t size;	     /* sizeof(struct loom_steer_options) */
-	const char *group;   /* its name in steering.groups; 63 bytes of printable ASCII at most */
+	const char *group;   /* its name in steering.groups, 63 bytes of printable ASCII at most;
+			      * NULL or "": the group of the socket's address */
 	const char *label;   /* for people: 31 bytes of printable ASCII at most; NULL: none */
 	const char *socket;  /* loomd's path; NULL: $LOOM_STEER_SOCKET or /run/loom/default.steer */
 	uint32_t weight;     /* share of new flows, relative to the others'; 1 to 65535; 0: 100 */

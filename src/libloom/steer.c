@@ -94,7 +94,7 @@ static int copy_options(struct loom_steer *steer, const struct loom_steer_option
 		path = secure_getenv(JOIN_SOCKET_ENV);
 	if (!path || !*path)
 		path = DEFAULT_PATH;
-	if (!options->group || !*options->group || options->weight > JOIN_MAX_WEIGHT)
+	if (options->weight > JOIN_MAX_WEIGHT)
 		return -EINVAL;
 	steer->weight = options->weight ? options->weight : DEFAULT_WEIGHT;
 	steer->generation = options->generation;

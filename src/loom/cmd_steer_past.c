@@ -118,57 +118,49 @@ static int history(struct session *session, const void *options, char **operands
 
 /* ---- capabilities ---- */
 
-static void add_value(struct table *table, const char *path, const json_t *value)
+static void add_capability(struct table *table, const char *kind, const char *name,
+			   const json_t *value)
 {
-	char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+	const json_t *flag = json_is_object(value) ? json_object_get(value, "possible") : value;
+	const char *missing = json_string_value(json_object_get(value, "missing"));
+	const char *note = json_string_value(json_object_get(value, "note"));
 
 	table_row(table);
-	table_cell(table, TERM_PLAIN, "%s", path);
-	if (json_is_boolean(value))
-		table_cell(table, json_is_true(value) ? TERM_PLAIN : TERM_BAD, "%s",
-			   json_is_true(value) ? "yes" : "no");
-	else if (json_is_string(value))
-		table_cell(table, TERM_PLAIN, "%s", json_string_value(value));
+	table_cell(table, TERM_PLAIN, "%s", kind);
+	table_cell(table, TERM_PLAIN, "%s", name);
+	if (json_is_boolean(flag))
+		table_cell(table, json_is_true(flag) ? TERM_PLAIN : TERM_BAD, "%s",
+			   json_is_true(flag) ? "yes" : "no");
 	else
-		table_cell(table, TERM_PLAIN, "%s", text && !json_is_null(value) ? text : "-");
-	free(text);
+		table_cell(table, TERM_PLAIN, "%s",
+			   json_is_string(flag) ? json_string_value(flag) : "-");
+	table_cell(table, TERM_PLAIN, "%s", missing ? missing : note ? note : "");
 }
 
-/* A row for every value, named by its way there: what is asked for differs from kernel to kernel.
- */
-static void add_capability(struct table *table, const char *path, const json_t *value)
-{
-	const json_t *inner;
-	const char *name;
-	char longer[256];
-	size_t i;
-
-	if (json_is_object(value)) {
-		json_object_foreach((json_t *)value, name, inner)
-		{
-			snprintf(longer, sizeof(longer), "%s%s%s", path, *path ? "." : "", name);
-			add_capability(table, longer, inner);
-		}
-	} else if (json_is_array(value)) {
-		json_array_foreach((json_t *)value, i, inner) add_capability(table, path, inner);
-	} else {
-		add_value(table, path, value);
-	}
-}
-
+/* What is asked for differs from version to version: objects are kinds, all else is one row. */
 static int print_capabilities(struct session *session, const json_t *answer, struct err *err)
 {
-	static const struct table_column columns[] = { { "CAPABILITY" }, { "" } };
+	static const struct table_column columns[] = {
+		{ "KIND" }, { "NAME" }, { "POSSIBLE" }, { "WHAT IS MISSING" }
+	};
 	struct reply reply = { "GET /steer/capabilities", err };
-	const json_t *all = json_object_get(answer, "capabilities");
+	json_t *all = reply_object(&reply, answer, "capabilities");
 	struct table *table;
+	const json_t *value;
+	const char *kind;
+	const json_t *inner;
+	const char *name;
 
-	if (!all) {
-		reply_object(&reply, answer, "capabilities");
+	if (reply_result(&reply) < 0)
 		return reply_result(&reply);
+	table = session_table(session, columns, 4);
+	json_object_foreach(all, kind, value)
+	{
+		if (!json_is_object(value))
+			add_capability(table, kind, "", value);
+		json_object_foreach((json_t *)value, name, inner)
+			add_capability(table, kind, name, inner);
 	}
-	table = session_table(session, columns, 2);
-	add_capability(table, "", all);
 	return session_print_table(table, stdout, err);
 }
 

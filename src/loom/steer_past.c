@@ -139,7 +139,7 @@ json_t *steer_past_read_file(const char *path, const char *group, size_t max, st
 
 /* ---- history ---- */
 
-/* "slot 3"; a member without a slot by its id. */
+/* "slot 3 id 12"; "id 12" of a member without a slot. */
 static void add_sample(json_t *members, json_t *sample)
 {
 	const json_t *slot = json_object_get(sample, "slot");
@@ -147,13 +147,14 @@ static void add_sample(json_t *members, json_t *sample)
 	char name[48];
 	json_t *list;
 
-	if (json_is_integer(slot) && json_integer_value(slot) >= 0)
-		snprintf(name, sizeof(name), "slot %" JSON_INTEGER_FORMAT,
-			 json_integer_value(slot));
-	else if (json_is_integer(id))
-		snprintf(name, sizeof(name), "id %" JSON_INTEGER_FORMAT, json_integer_value(id));
-	else
+	if (!json_is_integer(slot) && !json_is_integer(id))
 		return;
+	/* Who took over a slot is another member. */
+	snprintf(name, sizeof(name), "id %" JSON_INTEGER_FORMAT, json_integer_value(id));
+	if (json_is_integer(slot))
+		snprintf(name, sizeof(name),
+			 "slot %" JSON_INTEGER_FORMAT " id %" JSON_INTEGER_FORMAT,
+			 json_integer_value(slot), json_integer_value(id));
 	list = json_object_get(members, name);
 	if (!list) {
 		list = json_array();

@@ -36,8 +36,8 @@ const json_t *steer_past_list(const json_t *answer, const char *name);
  * read. */
 json_t *steer_past_read_file(const char *path, const char *group, size_t max, struct err *err);
 
-/* The samples of a history by their members, {"slot 3": [...]}, owned by the caller; NULL: out of
- * memory.  An answer without any gives an empty one. */
+/* The samples of a history by their members, {"slot 3 id 12": [...]}, owned by the caller; NULL:
+ * out of memory.  An answer without any gives an empty one. */
 json_t *steer_past_by_member(const json_t *answer);
 
 /* A number of a member's over its samples. */

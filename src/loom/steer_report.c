@@ -44,6 +44,33 @@ static void write_pinned(struct buf *out, const struct steer_report *report)
 		buf_printf(out, "The kernel's side is unknown: %s\n", report->pins_error);
 }
 
+/* "canary -> shadow by guard: REASON (numbers)"; "drain by operator" moves nothing. */
+static void write_move(struct buf *out, const struct steer_past_record *record)
+{
+	buf_printf(out, "%s%s%s by %s%s%s", record->from, *record->from ? " -> " : "", record->to,
+		   record->actor, *record->reason ? ": " : "", record->reason);
+	if (*record->numbers)
+		buf_printf(out, " (%s)", record->numbers);
+	buf_printf(out, "\n");
+}
+
+/* The last one that moved the group; loomd itself tells it while it can be asked. */
+static void write_last_move(struct buf *out, const struct steer_report *report)
+{
+	const json_t *list = steer_past_list(report->audit, "transitions");
+
+	for (size_t i = json_array_size(list); i--;) {
+		struct steer_past_record record;
+
+		steer_past_record(json_array_get(list, i), &record);
+		if (!*record.from)
+			continue;
+		buf_printf(out, "Last moved at %s: ", record.time);
+		write_move(out, &record);
+		return;
+	}
+}
+
 static void write_state(struct buf *out, const struct steer_report *report)
 {
 	const struct steer_read_group *group = report->group;
@@ -58,6 +85,7 @@ static void write_state(struct buf *out, const struct steer_report *report)
 			   "Its program stays attached without it and does what its maps say.\n",
 			   report->daemon_error);
 		write_pinned(out, report);
+		write_last_move(out, report);
 		return;
 	}
 	buf_printf(out, "%s, since %s. %s\n", steer_odd_state(group, state, sizeof(state)),
@@ -145,9 +173,8 @@ static void write_audit(struct buf *out, const struct steer_report *report)
 		if (record.at > 0 && record.at < report->now - REPORT_PAST_S)
 			continue;
 		written++;
-		buf_printf(out, "%s  %s -> %s by %s: %s%s%s%s\n", record.time, record.from,
-			   record.to, record.actor, record.reason, *record.numbers ? " (" : "",
-			   record.numbers, *record.numbers ? ")" : "");
+		buf_printf(out, "%s  ", record.time);
+		write_move(out, &record);
 	}
 	if (!list)
 		buf_printf(out, "The audit log cannot be had%s%s\n",
@@ -166,7 +193,7 @@ static void write_series(struct buf *out, const char *member, const json_t *samp
 					   series[i].last };
 		char text[HUMAN_LEN];
 
-		buf_printf(out, "%-10s %-24s", member, series[i].name);
+		buf_printf(out, "%-18s %-16s", member, series[i].name);
 		for (size_t k = 0; k < 4; k++)
 			buf_printf(out, " %10s", human_si(numbers[k], "", text));
 		buf_printf(out, "\n");
@@ -180,7 +207,7 @@ static void write_history(struct buf *out, const struct steer_report *report)
 	json_t *samples;
 
 	if (json_object_size(members))
-		buf_printf(out, "\n%-10s %-24s %10s %10s %10s %10s\n", "MEMBER", "NUMBER", "MIN",
+		buf_printf(out, "\n%-18s %-16s %10s %10s %10s %10s\n", "MEMBER", "NUMBER", "MIN",
 			   "MEAN", "MAX", "LAST");
 	else
 		buf_printf(out, "The members' history cannot be had, or is empty.\n");

@@ -46,6 +46,7 @@ const struct verb *const verb_all[] = {
 	&cmd_steer_undrain,
 	&cmd_steer_swap,
 	&cmd_steer_weight,
+	&cmd_exec,
 	&cmd_help,
 	NULL,
 };

@@ -35,7 +35,7 @@ extern const struct verb cmd_status, cmd_services, cmd_backends, cmd_backends_ad
 	cmd_steer_capabilities, cmd_steer_incident, cmd_steer_attach, cmd_steer_detach,
 	cmd_steer_policy, cmd_steer_rollout, cmd_steer_fallback, cmd_steer_resume, cmd_steer_freeze,
 	cmd_steer_unfreeze, cmd_steer_drain, cmd_steer_undrain, cmd_steer_swap, cmd_steer_weight,
-	cmd_help;
+	cmd_exec, cmd_help;
 
 /* All of them in the order help shows, ended by NULL. */
 extern const struct verb *const verb_all[];

@@ -449,8 +449,9 @@ void daemon_close(struct daemon *daemon)
 {
 	if (!daemon)
 		return;
-	if (daemon->trace.stream) {
+	if (daemon->trace.stream || daemon->steering) {
 		daemon_trace_end(daemon, "shutdown");
+		steering_end_streams(daemon->steering);
 		/* The last line, the last chunk, and the connection's end: a step each. */
 		for (int i = 0; i < 4; i++)
 			admin_run(daemon->admin);

@@ -86,15 +86,18 @@ static int check_socket(int fd, struct err *err)
 
 static void join(struct join_client *client, const struct join_request *request, int fd)
 {
-	const struct join_server *server = client->server;
+	struct join_server *server = client->server;
 	struct join_answer with = { .slot = JOIN_NO_SLOT, .identity = JOIN_NO_SLOT };
 	struct err err = { 0 };
 	uint64_t id = 0;
 	uint16_t slot = JOIN_NO_SLOT;
 	int r = check_socket(fd, &err);
 
+	server->joining = client;
+	server->first = (struct join_state){ 0 };
 	if (r == 0)
 		r = server->ops->join(server->ctx, request, &client->peer, fd, &id, &slot, &err);
+	server->joining = NULL;
 	if (r == 0) {
 		client->joined = true;
 		client->id = id;
@@ -104,6 +107,8 @@ static void join(struct join_client *client, const struct join_request *request,
 	answer(client, request->header.request, r, &err, &with);
 	if (r < 0)
 		join_client_break(client);
+	else if (server->first.header.version)
+		join_client_send(client, &server->first, sizeof(server->first));
 }
 
 static void leave(struct join_client *client)

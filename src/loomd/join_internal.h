@@ -34,7 +34,9 @@ struct join_server {
 	size_t user_count;
 	struct join_client *clients; /* owned */
 	size_t count;
-	union join_message message; /* that is being read */
+	struct join_client *joining; /* ops->join is being asked for it */
+	struct join_state first;     /* what it told of it meanwhile; version 0: nothing */
+	union join_message message;  /* that is being read */
 };
 
 /* The client's descriptor is readable: serves some of what is there. */

@@ -19,7 +19,7 @@ static bool is_text(const char *text, size_t size)
 
 static const char *join_fault(const struct join_request *join)
 {
-	if (!is_text(join->group, sizeof(join->group)) || !join->group[0])
+	if (!is_text(join->group, sizeof(join->group)))
 		return "the group's name is not printable text";
 	if (!is_text(join->label, sizeof(join->label)))
 		return "the label is not printable text";

@@ -248,6 +248,8 @@ void join_server_state(struct join_server *server, uint64_t id, enum join_rollou
 
 	if (client)
 		join_client_send(client, &event, sizeof(event));
+	else if (server->joining)
+		server->first = event; /* its id is not known here yet; the answer comes first */
 }
 
 void join_server_end(struct join_server *server, uint64_t id)

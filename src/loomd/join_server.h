@@ -29,7 +29,8 @@ struct join_peer {
 };
 
 /* What the members mean.  Called from the loop, for one member at a time, never for one that left;
- * each may call join_server_state and join_server_drained, also for the member it is called for.
+ * each may call join_server_state and join_server_drained, also for the member it is called for
+ * (join for no other: what it tells then goes to the one that joins, after the answer).
  * They return 0 or -errno with a sentence in err, which goes to the client. */
 struct join_ops {
 	/* socket_fd (borrowed for the call: duplicates are closed at once): a UDP or listening TCP

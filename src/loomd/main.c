@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -113,9 +114,10 @@ static int cmd_detach(const struct arguments *args)
 		return EXIT_FAILED;
 	daemon_pin_dir(config, dir, sizeof(dir));
 	r = steering_detach(config, &err);
-	config_free(config);
-	if (r == 0)
+	/* Who steers sockets alone has no balancer that could be missing. */
+	if (r == 0 && (!config->steering.group_count || access(dir, F_OK) == 0))
 		r = lb_detach_pinned(dir, &err);
+	config_free(config);
 	if (r < 0) {
 		log_error("%s", err.text);
 		return EXIT_FAILED;

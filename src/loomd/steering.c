@@ -311,6 +311,7 @@ int steering_configure(struct steering *steering, const struct config *config, s
 	steering->groups = groups;
 	steering->group_count = wanted->group_count;
 	steering->config = config;
+	joined_configure(steering);
 	r = index_groups(steering);
 	if (r < 0)
 		return err_set(err, r, "cannot configure steering: out of memory");

@@ -28,6 +28,10 @@ int steering_open(struct steering **ret, const struct steering_options *options,
  * have gone are detached.  On error everything is as before. */
 int steering_configure(struct steering *steering, const struct config *config, struct err *err);
 
+/* Ends what is streamed to admin clients: before admin_close, which waits for none.
+ * NULL is fine. */
+void steering_end_streams(struct steering *steering);
+
 /* NULL is fine.  PLANE_KEEP: programs and pins stay; traffic goes on as it went. */
 void steering_close(struct steering *steering, enum plane_exit how);
 

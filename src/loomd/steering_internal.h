@@ -24,7 +24,7 @@
 #define STEERING_HISTORY      180 /* periods of each member ... */
 #define STEERING_HISTORY_NS   (5 * NSEC_PER_SEC)
 #define STEERING_GHOSTS	      64 /* members of a group that have gone and are remembered */
-#define STEERING_REPAIR_LIMIT 3 /* within a cooldown */
+#define STEERING_REPAIR_LIMIT 3	 /* within a cooldown */
 
 /* What a member did in one period of STEERING_HISTORY_NS. */
 struct member_past {
@@ -60,12 +60,13 @@ struct member {
 	uint32_t past_queue;	  /* the longest of this period */
 	uint64_t rate_packets;	  /* counter at the last sample */
 	struct member_past *past; /* owned; [STEERING_HISTORY], NULL until the first period */
-	uint64_t join_id; /* by libloom: 0 otherwise */
-	bool fresh;	  /* its owner is not known yet */
-	bool seen;	  /* in this poll */
-	bool ready;	  /* it says so itself: no quarantine */
-	bool complained;  /* that its socket cannot be had: once */
+	uint64_t join_id;	  /* by libloom: 0 otherwise */
+	bool fresh;		  /* its owner is not known yet */
+	bool seen;		  /* in this poll */
+	bool ready;		  /* it says so itself: no quarantine */
+	bool complained;	  /* that its socket cannot be had: once */
 	bool drained_told;
+	bool going;	   /* in the swap under way */
 	uint64_t retry_ns; /* its socket could not be had: not before */
 };
 
@@ -156,7 +157,7 @@ struct steering {
 	bool migrates;
 	bool holds;
 	struct steering_gate *gate; /* owned */
-	struct space **spaces; /* owned, each */
+	struct space **spaces;	    /* owned, each */
 	size_t space_count;
 	struct group **groups; /* owned, each; in the configuration's order */
 	size_t group_count;
@@ -170,8 +171,8 @@ struct steering {
 	uint64_t first_ns; /* when the first poll was */
 	bool save;	   /* something is to be kept */
 	uint64_t poll_cost_ns;
-	uint64_t history_ns;	  /* when the last period ended */
-	size_t past_next;	  /* the place of the period that goes on */
+	uint64_t history_ns; /* when the last period ended */
+	size_t past_next;    /* the place of the period that goes on */
 	int64_t past_wall_s[STEERING_HISTORY];
 	uint64_t past_span_ns[STEERING_HISTORY];
 	struct join_server *join; /* owned; NULL: none is wanted */
@@ -212,6 +213,7 @@ int members_take_in(struct group *group, struct member *member, int socket, stru
 /* ---- steering_join.c: members that speak for themselves ---- */
 
 int joined_open(struct steering *steering, struct err *err);
+void joined_configure(struct steering *steering); /* who may join */
 void joined_close(struct steering *steering);
 void joined_state(struct group *group, const struct member *member);
 void joined_gone(struct group *group, const struct member *member);
@@ -271,12 +273,13 @@ int steering_trace_start(struct group *group, const struct steer_trace_request *
 			 struct stream **ret, struct err *err);
 void steering_trace_end(struct steering *steering, const char *why); /* none is fine */
 
-/* ---- steering_gate.c, _history.c, _audit.c, _probe.c, _resets.c: what others ask for when something is wrong ---- */
+/* ---- steering_gate.c, _history.c, _audit.c, _probe.c, _resets.c: what others ask for when
+ * something is wrong ---- */
 
 /* What this kernel lets us do, found out by doing it. */
 void report_probe(struct steering *steering);
 void report_close(struct steering *steering);
-void report_period(struct steering *steering, uint64_t now); /* keeps the history */
+void report_period(struct steering *steering, uint64_t now);  /* keeps the history */
 void report_gone(struct group *group, struct member *member); /* takes its past */
 void report_forget(struct group *group);
 /* The guard's probes of all groups, as they are configured now. */

@@ -94,6 +94,19 @@ static struct member *by_socket(struct group *group, int socket)
 	return NULL;
 }
 
+/* The group that is named, or that the kernel shows the socket in; NULL: none. */
+static struct group *group_of(struct steering *steering, const struct join_request *request,
+			      int socket)
+{
+	if (request->group[0])
+		return steering_group(steering, request->group);
+	steering_poll(steering);
+	for (size_t i = 0; i < steering->group_count; i++)
+		if (by_socket(steering->groups[i], socket))
+			return steering->groups[i];
+	return NULL;
+}
+
 static void introduce(struct member *member, const struct join_request *request,
 		      const struct join_peer *peer)
 {
@@ -110,11 +123,15 @@ static int join(void *ctx, const struct join_request *request, const struct join
 		int socket, uint64_t *ret_id, uint16_t *ret_slot, struct err *err)
 {
 	struct steering *steering = ctx;
-	struct group *group = steering_group(steering, request->group);
+	struct group *group = group_of(steering, request, socket);
 	struct member *member;
 	char text[64];
 	int r = 0;
 
+	if (!group && !request->group[0])
+		return err_set(err, -ENOENT,
+			       "cannot join a group by address: no group of the configuration is "
+			       "of this socket's; see steering.groups");
 	if (!group)
 		return err_set(err, -ENOENT,
 			       "cannot join group %.63s: the configuration has none "
@@ -150,6 +167,7 @@ static int join(void *ctx, const struct join_request *request, const struct join
 		member->view.state = STEER_QUARANTINED;
 	group->parts[member->part].dirty = true;
 	parts_apply(group, clock_now_ns());
+	steering->save = true;
 	log_info("group %s: joined: %s", group->name, member_text(member, text));
 	*ret_id = member->join_id;
 	*ret_slot = member->view.slot;
@@ -248,6 +266,15 @@ int joined_open(struct steering *steering, struct err *err)
 	snprintf(path, sizeof(path), JOIN_SOCKET_FORMAT, steering->config->instance);
 	options.path = config->join_socket ? config->join_socket : path;
 	return join_server_open(&steering->join, steering->loop, &options, &ops, steering, err);
+}
+
+void joined_configure(struct steering *steering)
+{
+	const struct config_steering *config = &steering->config->steering;
+
+	if (steering->join &&
+	    join_server_users(steering->join, config->join_users, config->join_user_count) < 0)
+		log_error("cannot take over steering.join.users: out of memory");
 }
 
 void joined_close(struct steering *steering)

@@ -156,6 +156,9 @@ static void note_part(struct group *group, size_t p, const struct steer_truth_ro
 {
 	struct part *part = &group->parts[p];
 
+	/* All its sockets are new ones (or it has grown): nothing is attached, or still ours is. */
+	if (part->group != row->group)
+		part->attached = false;
 	part->group = row->group;
 	part->program = row->program_id;
 	part->classic = row->flags & STEER_TRUTH_CLASSIC;

@@ -121,6 +121,20 @@ static json_t *numbers(const struct group *group)
 	return members;
 }
 
+/* Fallback is plain Linux: the mode first, which is one store, then the program goes. */
+static void follow_fallback(struct group *group, const struct rollout_move *move)
+{
+	struct err err = { 0 };
+	int r = 0;
+
+	if (move->kind == ROLLOUT_FELL_BACK)
+		r = parts_detach(group, &err);
+	else if (move->kind == ROLLOUT_RESUMED && !group->detached)
+		r = parts_attach(group, &err);
+	if (r < 0 && r != -ENOENT)
+		log_warning("group %s: %s", group->name, err.text);
+}
+
 void moves_done(struct group *group, const struct rollout_move *move)
 {
 	bool back = rollout_point_compare(move->to, move->from) < 0 ||
@@ -135,6 +149,7 @@ void moves_done(struct group *group, const struct rollout_move *move)
 	if (move->kind != ROLLOUT_FROZE && move->kind != ROLLOUT_UNFROZE)
 		group->moves[back]++;
 	parts_set_mode(group);
+	follow_fallback(group, move);
 	for (size_t i = 0; i < group->member_count; i++)
 		joined_state(group, &group->members[i]);
 	guard_phase(group->guard, rollout_share_permille(&group->rollout) > 0);

@@ -197,6 +197,11 @@ static void follow_attachment(struct group *group, size_t p)
 				(part->classic || part->program != steer_program_id(part->steer));
 		return;
 	}
+	if (part->program == steer_program_id(part->steer)) {
+		part->attached = true;
+		part->foreign = false;
+		return;
+	}
 	if (!may_attach(part)) {
 		if (!part->foreign)
 			log_warning("group %s: another program is attached already (id %u); 'loom "
@@ -261,13 +266,15 @@ int parts_detach(struct group *group, struct err *err)
 
 	for (size_t p = 0; p < STEERING_PARTS; p++) {
 		struct part *part = &group->parts[p];
+		bool foreign = part->foreign;
 		int socket;
 
 		if (!part->steer || !part->attached)
 			continue;
 		steer_set_mode(part->steer, STEER_FALLBACK, 0);
 		part->attached = part->foreign = false;
-		if (!has_members(group, p))
+		/* Another's program is not ours to take away. */
+		if (foreign || !has_members(group, p))
 			continue;
 		socket = members_socket(group, p, err);
 		r = socket < 0 ? socket : steer_detach(socket, err);

@@ -112,6 +112,12 @@ void steering_trace_end(struct steering *steering, const char *why)
 	free(trace);
 }
 
+void steering_end_streams(struct steering *steering)
+{
+	if (steering)
+		steering_trace_end(steering, "shutdown");
+}
+
 static void on_tick(void *ctx)
 {
 	struct steering *steering = ctx;

@@ -43,9 +43,10 @@ typedef void (*sock_diag_fn)(void *ctx, const struct sock_diag_socket *socket);
 int sock_diag_dump(struct sock_diag *diag, uint8_t family, uint8_t protocol, sock_diag_fn fn,
 		   void *ctx);
 
-/* Sockets that are gone for good: no descriptor and no packet refers to them.  Told 20 us later, at
- * most for as many as fit the buffer.  Connections are left out by a filter in the kernel; still,
- * while this is open, each socket that ends costs the kernel a message. */
+/* Sockets that are gone for good: no descriptor and no packet refers to them.  Told some 20 us
+ * later.  Connections are left out by a filter in the kernel (except those that their own side
+ * reset, which look like listeners by then); still, while this is open, each socket that ends costs
+ * the kernel a message. */
 struct sock_diag_deaths;
 
 struct sock_diag_death {

@@ -122,7 +122,7 @@ void sock_owners_unit(const char *cgroup, char *unit, size_t size)
 
 int sock_process_read(pid_t pid, struct sock_process *ret)
 {
-	char text[4096];
+	char text[4096] = "";
 	ssize_t n;
 
 	memset(ret, 0, sizeof(*ret));

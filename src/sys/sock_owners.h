@@ -1,5 +1,5 @@
 /* sock_owners.h - which processes hold sockets, found by the sockets' inodes.
- * Layer: sys.  Threads: any.  Blocks: reads /proc; without pids, about 1 us for each descriptor
+ * Layer: sys.  Threads: any.  Blocks: reads /proc; without pids, about 4 us for each descriptor
  * open on the host.
  * Needs: as pidfd.h.  Processes that may not be looked into are counted, not an error.
  *

@@ -181,10 +181,11 @@ static int fuzz_fallback(void *ctx, const char *group, bool on, const char *reas
 }
 
 /* One way to name a member, or none where none is needed. */
-static int ways(const struct steer_member_name *name)
+static int ways(const struct steer_member_name *member)
 {
-	must(name->slot < STEER_MAX_SLOTS && (name->has_slot || !name->slot));
-	return name->has_slot + !!name->id + !!name->pid + !!name->generation + !!name->unit[0];
+	must(member->slot < STEER_MAX_SLOTS && (member->has_slot || !member->slot));
+	return member->has_slot + !!member->id + !!member->pid + !!member->generation +
+	       !!member->unit[0];
 }
 
 static int fuzz_drain(void *ctx, const char *group, const struct steer_drain_request *request,

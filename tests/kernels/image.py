@@ -15,12 +15,12 @@ ROOT = HERE.parent.parent
 GUEST = "loom"  # the project's root in the guest
 # dash, because busybox's shell prefers its own ip(8).
 PROGRAMS = ["sh", "ip", "bridge", "ethtool", "bpftool", "nft", "sysctl", "nginx", "unbound", "curl", "kmod", "mount",
-            "umount", "/usr/bin/python3"]
+            "umount", "nsenter", "/usr/bin/python3"]
 PACKAGES = ["_pytest", "pytest", "py.py", "pluggy", "iniconfig", "attr", "attrs", "packaging"]
 # What Python brings and no test needs.
 SKIPPED = {"test", "idlelib", "lib2to3", "ensurepip", "pydoc_data", "tkinter", "turtledemo", "distutils"}
 MODULES = ["veth", "bridge", "8021q", "dummy", "ipip", "ip6_tunnel", "sit", "fou", "fou6", "nft_chain_nat", "nft_nat",
-           "nft_masq", "nft_numgen", "nft_ct", "sch_netem"]
+           "nft_masq", "nft_numgen", "nft_ct", "sch_netem", "tcp_diag", "udp_diag"]
 
 
 def run(*argv):
@@ -102,7 +102,8 @@ def project(archive, userland, build):
                 archive.copy(path, f"{GUEST}/{path.relative_to(ROOT)}")
     built = [build / "loomd", build / "loom", *sorted((build / "src").rglob("*.bpf.o")),
              *sorted((build / "bench").rglob("*.bpf.o"))]
-    built += [path for path in sorted((build / "tests/bpf").iterdir()) if path.is_file()]
+    for folder in ("bpf", "unit/sys", "unit/planes/steer"):
+        built += [path for path in sorted((build / "tests" / folder).iterdir()) if path.is_file()]
     for path in built:
         archive.copy(path, f"{GUEST}/build/{path.relative_to(build)}")
         if path.suffix != ".o":

@@ -15,6 +15,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -102,6 +103,12 @@ class Server:
 
     def stop(self, number=signal.SIGTERM):
         self.net.lab.end(self.process, number)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
 
 
 class Python(Server):
@@ -262,7 +269,7 @@ class SteerLoom(Loom):
             "ebpf": {"pin_path": str(self.pins)},
             "steering": {"join": {"socket": str(self.join)}, "groups": groups, **steering},
         }
-        (self.lab.dir / "state").mkdir(exist_ok=True)
+        self.state = self.lab.dir / "state"
         self.write()
 
     def start(self):
@@ -275,20 +282,30 @@ class SteerLoom(Loom):
     def detach(self):
         return self.net.host.run(BUILD / "loomd", "detach", "-c", self.file)
 
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        """Ends it, whatever state it is in, and puts everything back."""
+        if self.process:
+            self.stop()
+        self.detach()
+        shutil.rmtree(self.state, ignore_errors=True)
+
     def steer(self, *argv, check=True):
         return self.net.host.run(BUILD / "loom", "--socket", self.socket, "steer", *argv, check=check)
 
     def group(self, name="g"):
         return self.api("GET", f"/steer/groups/{name}")
 
-    def ask(self, what, name="g", **body):
+    def ask(self, what, name="g", /, **body):
         """POST /steer/groups/NAME/WHAT."""
         return self.api("POST", f"/steer/groups/{name}/{what}", body)
 
     def rollout(self, state, name="g", **more):
         return self.ask("rollout", name, state=state, force=True, **more)
 
-    def policy(self, policy, name="g", **more):
+    def policy(self, policy, name="g", /, **more):
         """Another policy, enforced."""
         self.ask("policy", name, name=policy, **more)
         return self.rollout("enforced", name)
@@ -400,11 +417,25 @@ class SteerNet:
     def listening(self, port, count, udp=False):
         until(f"{count} sockets on port {port}", lambda: self.sockets(port, udp) == count)
 
+    @staticmethod
+    def traced(trace, count):
+        """Returns when the trace has told of so many."""
+        until(f"{count} decisions", lambda: len(trace.lines) >= count)
+
     def python(self, protocol, workers=4, **options):
         return Python(self, protocol, workers, **options)
 
     def load(self, kind, **options):
         return SteerLoad(self, kind, **options)
+
+
+SERVERS = {
+    "nginx": Nginx,
+    "haproxy": Haproxy,
+    "unbound": Unbound,
+    "python-udp": lambda net: net.python("udp"),
+    "python-tcp": lambda net: net.python("tcp"),
+}
 
 
 @contextlib.contextmanager

@@ -5,22 +5,13 @@ import signal
 import pytest
 
 from lab import until
-from steering import PORT, Haproxy, Nginx, Unbound, steer_lab
+from steering import PORT, SERVERS, steer_lab
 
 
 @pytest.fixture(scope="module")
 def net():
     with steer_lab() as made:
         yield made
-
-
-SERVERS = {
-    "nginx": Nginx,
-    "haproxy": Haproxy,
-    "unbound": Unbound,
-    "python-udp": lambda net: net.python("udp"),
-    "python-tcp": lambda net: net.python("tcp"),
-}
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -33,7 +33,7 @@ def random_owners(count, seed=1):
 
 def steered(net, address, **more):
     loom = SteerLoom(net, [group("udp", address=address, policy={"name": "wireguard", "max_indices": 131072},
-                                 members=[{"any": True}], guard=False, **more)]).start()
+                                 members=[{"any": True}], guard="off", **more)]).start()
     return loom
 
 

@@ -148,30 +148,37 @@ static __always_inline void compare(struct sk_reuseport_md *ctx, struct steer_de
 	leave(ctx, is);
 }
 
+static __always_inline void count_selected(struct sk_reuseport_md *ctx, __u32 slot, __u32 reason)
+{
+	struct steer_member_count *row = counts_of(slot);
+
+	count(STEER_COUNT_SELECTED);
+	if (reason != STEER_COUNT_SELECTED)
+		count(reason);
+	if (row) {
+		row->selected_packets++;
+		row->selected_bytes += ctx->len;
+	}
+}
+
 /* The policy decides.  False: the kernel's hash does, for the reason that is counted. */
 static __always_inline bool enforce(struct sk_reuseport_md *ctx, struct steer_decision *is)
 {
-	struct steer_member_count *row;
 	__u32 outcome;
 
 	choose(ctx, is);
 	if (is->policy == STEER_NOBODY || is->reason == STEER_COUNT_KERNEL)
 		return false;
-	if (is->reason != STEER_COUNT_SELECTED)
-		count(is->reason);
 	outcome = give(ctx, is->policy);
 	if (outcome != STEER_COUNT_SELECTED) {
+		if (is->reason != STEER_COUNT_SELECTED)
+			count(is->reason);
 		is->reason = outcome;
 		return false;
 	}
 	if (flow_is_unknown(is))
 		flow_note(ctx, is->policy);
-	count(STEER_COUNT_SELECTED);
-	row = counts_of(is->policy);
-	if (row) {
-		row->selected_packets++;
-		row->selected_bytes += ctx->len;
-	}
+	count_selected(ctx, is->policy, is->reason);
 	return true;
 }
 
@@ -224,19 +231,17 @@ static __always_inline __u32 steer_packet(struct sk_reuseport_md *ctx, struct st
 	return is->kernel;
 }
 
-static __always_inline int steer(struct sk_reuseport_md *ctx)
+/* Everything but what steer() does on the spot. */
+__noinline int steer_at_length(struct sk_reuseport_md *ctx, __u32 mode)
 {
 	struct steer_decision is = {
 		.kernel = STEER_NOBODY,
 		.policy = STEER_NOBODY,
 		.reason = STEER_COUNT_KERNEL,
 	};
-	__u32 mode = steer_control.mode;
 	bool migrated = false;
 	__u32 chosen = STEER_NOBODY;
 
-	if (mode == STEER_FALLBACK || mode > STEER_ENFORCE)
-		return SK_PASS;
 	if (steer_const.migrates && ctx->migrating_sk) {
 		migrated = true;
 		if (mode >= STEER_CANARY)
@@ -250,6 +255,35 @@ static __always_inline int steer(struct sk_reuseport_md *ctx)
 		trace(ctx, &is, mode, chosen, migrated);
 	}
 	return SK_PASS;
+}
+
+/* Is the short way worth its instructions? */
+static __always_inline bool is_short(void)
+{
+	return !steer_const.traced && steer_const.policy != STEER_HASH &&
+	       steer_const.policy != STEER_GENERATION;
+}
+
+/* The short way for what nearly every packet is: the policy is in force, and it works.  Anything
+ * else starts again at length, where it is counted. */
+static __always_inline int steer(struct sk_reuseport_md *ctx)
+{
+	struct steer_decision is = { .policy = STEER_NOBODY };
+	__u32 mode = steer_control.mode;
+	__u32 slot;
+
+	if (mode == STEER_FALLBACK || mode > STEER_ENFORCE)
+		return SK_PASS;
+	if (is_short() && mode == STEER_ENFORCE && !(steer_const.migrates && ctx->migrating_sk) &&
+	    (steer_const.without_held || !steer_control.held)) {
+		choose(ctx, &is);
+		slot = is.policy;
+		if (slot < STEER_MAX_SLOTS && bpf_sk_select_reuseport(ctx, &socks, &slot, 0) == 0) {
+			count_selected(ctx, is.policy, is.reason);
+			return SK_PASS;
+		}
+	}
+	return steer_at_length(ctx, mode);
 }
 
 SEC("sk_reuseport")

@@ -5,44 +5,9 @@
 #ifndef STEER_GROUP_BPF_H
 #define STEER_GROUP_BPF_H
 
-#include <bpf/bpf_core_read.h>
-
-#include "steer_maps.bpf.h"
+#include "steer_struct.bpf.h"
 
 #define GROUP_TCP_ESTABLISHED 1
-#define GROUP_AT_ONCE	      8 /* the kernel's array has room for 128 members or more */
-
-/* As much of the kernel's structures as is read; the loader finds the offsets in its BTF. */
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct sock_common {
-	volatile unsigned char skc_state;
-	int skc_incoming_cpu;
-	struct {
-		long long counter;
-	} skc_cookie;
-};
-
-struct sock;
-
-struct sock_reuseport {
-	__u16 num_socks;
-	__u16 incoming_cpu; /* Linux 6.2: how many members have SO_INCOMING_CPU */
-	struct sock *socks[0];
-};
-
-struct sock {
-	struct sock_common __sk_common;
-	struct {
-		struct {
-			int counter;
-		} rmem_alloc;
-	} sk_backlog;
-	__u32 sk_ack_backlog;
-	struct sock_reuseport *sk_reuseport_cb;
-};
-#pragma clang attribute pop
-
-extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 
 static __always_inline const struct sock *group_sock(const void *object)
 {
@@ -56,25 +21,17 @@ static __always_inline const struct sock_reuseport *group_of(const struct sk_reu
 	return group_sock(ctx->sk)->sk_reuseport_cb;
 }
 
-/* Where the kernel's array of members begins, as a number: the verifier follows numbers in a loop
- * less closely than it does pointers. */
+/* Where the kernel's array of the members begins. */
 static __always_inline __u64 group_socks(const struct sk_reuseport_md *ctx)
 {
-	__u64 group = 0;
-
-	if (ctx->sk)
-		bpf_probe_read_kernel(&group, sizeof(group), &group_sock(ctx->sk)->sk_reuseport_cb);
-	return group + bpf_core_field_offset(struct sock_reuseport, socks);
+	return kernel_word(&group_sock(ctx->sk)->sk_reuseport_cb) +
+	       bpf_core_field_offset(struct sock_reuseport, socks);
 }
 
-/* Member number i; NULL if it cannot be read. */
-static __always_inline const void *group_member(__u64 socks, __u32 i)
+/* Member number i. */
+static __always_inline const struct sock *group_member(__u64 socks, __u32 i)
 {
-	const void *sock;
-
-	if (bpf_probe_read_kernel(&sock, sizeof(sock), (const void *)(socks + 8 * (__u64)i)))
-		return NULL;
-	return sock;
+	return group_sock((const void *)kernel_word((const void *)(socks + sizeof(void *) * i)));
 }
 
 static __always_inline __u64 group_cookie(const struct sock *sock)
@@ -130,13 +87,9 @@ struct group_walk {
 /* bpf_loop's body: returns 1 at the end. */
 static long group_step(__u32 step, struct group_walk *walk)
 {
-	const void *member = group_member(walk->socks, walk->i);
-	const struct sock *sock;
+	const struct sock *sock = group_member(walk->socks, walk->i);
 
-	if (!member)
-		return 1;
 	walk->i = walk->i + 1 >= walk->num ? 0 : walk->i + 1;
-	sock = group_sock(member);
 	if (sock->__sk_common.skc_state == GROUP_TCP_ESTABLISHED)
 		return 0;
 	if (walk->any || (__u32)sock->__sk_common.skc_incoming_cpu == walk->cpu) {
@@ -174,7 +127,6 @@ static __always_inline __u32 group_choice(struct sk_reuseport_md *ctx)
 {
 	const struct sock_reuseport *group;
 	const struct sock *sock;
-	const void *member;
 	__u32 i;
 
 	if (!steer_const.reads_group) {
@@ -188,10 +140,7 @@ static __always_inline __u32 group_choice(struct sk_reuseport_md *ctx)
 	if (!group || !group->num_socks)
 		goto fail;
 	i = (__u64)ctx->hash * group->num_socks >> 32;
-	member = group_member(group_socks(ctx), i);
-	if (!member)
-		goto fail;
-	sock = group_sock(member);
+	sock = group_member(group_socks(ctx), i);
 	if (sock->__sk_common.skc_state == GROUP_TCP_ESTABLISHED ||
 	    (bpf_core_field_exists(group->incoming_cpu) && group->incoming_cpu))
 		return group_walk(ctx, i);

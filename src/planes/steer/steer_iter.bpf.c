@@ -98,16 +98,12 @@ static __always_inline __u64 inode_of(const struct sock *sk)
 	return BPF_CORE_READ((struct socket_alloc *)sk->sk_socket, vfs_inode.i_ino);
 }
 
-static __always_inline __u32 drops_of(const struct sock *sk)
+static __always_inline __u32 udp_drops(const struct udp_sock *udp)
 {
-	if (bpf_core_field_exists(sk->sk_drop_counters)) {
-		const struct numa_drop_counters *by_node = sk->sk_drop_counters;
-
-		if (by_node)
-			return (__u32)(BPF_CORE_READ(by_node, drops0.counter) +
-				       BPF_CORE_READ(by_node, drops1.counter));
-	}
-	return (__u32)sk->sk_drops.counter;
+	if (bpf_core_field_exists(udp->drop_counters))
+		return (__u32)(udp->drop_counters.drops0.counter +
+			       udp->drop_counters.drops1.counter);
+	return (__u32)udp->inet.sk.sk_drops.counter;
 }
 
 static __always_inline void fill_address(struct steer_truth_row *row, const struct sock *sk)
@@ -135,7 +131,6 @@ static __always_inline void fill_common(struct steer_truth_row *row, const struc
 	row->incoming_cpu = sk->__sk_common.skc_incoming_cpu;
 	row->inode = inode_of(sk);
 	row->uid = uid;
-	row->drops = drops_of(sk);
 }
 
 /* Listeners come before all other sockets.  At the first of those, "try again": read(2) then hands
@@ -165,6 +160,7 @@ int steer_iter_tcp(struct bpf_iter__tcp *ctx)
 	row.cookie = truth_const_cookies ? bpf_get_socket_cookie(common) : 0;
 	row.queue = sk->sk_ack_backlog;
 	row.queue_limit = sk->sk_max_ack_backlog;
+	row.drops = (__u32)sk->sk_drops.counter;
 	row.requests = (__u32)tcp->inet_conn.icsk_accept_queue.qlen.counter;
 	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
 	return 0;
@@ -193,6 +189,7 @@ int steer_iter_udp(struct bpf_iter__udp *ctx)
 	queue = sk->sk_backlog.rmem_alloc.counter - udp->forward_deficit;
 	row.queue = queue > 0 ? (__u32)queue : 0;
 	row.queue_limit = (__u32)sk->sk_rcvbuf;
+	row.drops = udp_drops(udp);
 	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
 	return 0;
 }

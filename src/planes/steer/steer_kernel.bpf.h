@@ -35,11 +35,6 @@ struct sock_common {
 	int skc_incoming_cpu;
 };
 
-struct numa_drop_counters {
-	atomic_t drops0;
-	atomic_t drops1;
-};
-
 struct sock {
 	struct sock_common __sk_common;
 	atomic_t sk_drops;
@@ -52,7 +47,6 @@ struct sock {
 	__u32 sk_max_ack_backlog;
 	unsigned long sk_ino; /* Linux 6.17 */
 	struct sock_reuseport *sk_reuseport_cb;
-	struct numa_drop_counters *sk_drop_counters; /* Linux 6.18, UDP only */
 };
 
 struct inode {
@@ -83,6 +77,12 @@ struct tcp_sock {
 struct udp_sock {
 	struct inet_sock inet;
 	int forward_deficit;
+	/* Linux 6.18, in place of sk_drops.  Within this and nameless, because for a type that the
+	 * kernel does not know libbpf looks through its modules, which takes CAP_SYS_ADMIN. */
+	struct {
+		atomic_t drops0;
+		atomic_t drops1;
+	} drop_counters;
 };
 
 /* include/net/sock_reuseport.h */

@@ -9,8 +9,8 @@
 #include "steer_group.bpf.h"
 #include "steer_plan.bpf.h"
 
+#define LOAD_AT_ONCE 8	/* members for whom there is no call */
 #define LOAD_ALL     64 /* members of which each is looked at; two of more */
-#define LOAD_AT_ONCE 8	/* the kernel's array has room for 128 members at least */
 
 struct load_best {
 	__u64 queue;
@@ -28,10 +28,10 @@ static __always_inline __u32 load_queue(const struct sock *sock)
 }
 
 static __always_inline void load_consider(struct load_best *best,
-					  const volatile struct steer_table *table, __u32 i,
-					  const void *member)
+					  const volatile struct steer_table *table, __u64 socks,
+					  __u32 i)
 {
-	const struct sock *sock = group_sock(member);
+	const struct sock *sock = group_member(socks, i);
 	const volatile struct steer_member *row = group_row(table, i, group_cookie(sock));
 	__u64 queue, weight, mine, theirs;
 	__u32 rank;
@@ -53,42 +53,42 @@ static __always_inline void load_consider(struct load_best *best,
 	best->slot = row->slot;
 }
 
-/* All of them.  False: they cannot be read. */
-static __always_inline bool load_of_all(struct load_best *best,
-					const volatile struct steer_table *table, __u64 socks,
-					__u32 num)
-{
-	const void *members[LOAD_AT_ONCE];
-	__u32 from, i;
+struct load_walk {
+	struct load_best best;
+	__u64 socks; /* of the kernel's array */
+	__u32 num;
+	bool by_chance;
+};
 
-	for (from = 0; from < LOAD_ALL && from < num; from += LOAD_AT_ONCE) {
-		if (bpf_probe_read_kernel(members, sizeof(members),
-					  (const void *)(socks + sizeof(*members) * from)))
-			return false;
-#pragma unroll
-		for (i = 0; i < LOAD_AT_ONCE; i++)
-			if (from + i < num)
-				load_consider(best, table, from + i, members[i]);
-	}
-	return true;
+/* bpf_loop's body. */
+static long load_step(__u32 i, struct load_walk *walk)
+{
+	if (walk->by_chance)
+		i = (__u64)bpf_get_prandom_u32() * walk->num >> 32;
+	load_consider(&walk->best, table_in_force(), walk->socks, i);
+	return 0;
 }
 
-/* Two by chance: nearly as good, whatever their number. */
-static __always_inline bool load_of_two(struct load_best *best,
-					const volatile struct steer_table *table, __u64 socks,
-					__u32 num)
+/* More members than are looked at on the spot; of very many two by chance, which is nearly as good
+ * whatever their number. */
+__noinline __u32 load_of_many(struct sk_reuseport_md *ctx)
 {
-	__u32 i;
+	const struct sock_reuseport *group = group_of(ctx);
+	struct load_walk walk = {
+		.best = {
+			.slot = STEER_NOBODY,
+			.planned = plan_slot(table_in_force(), ctx->hash),
+			.hash = ctx->hash,
+		},
+	};
 
-	for (i = 0; i < 2; i++) {
-		__u32 at = (__u64)bpf_get_prandom_u32() * num >> 32;
-		const void *member = group_member(socks, at);
-
-		if (!member)
-			return false;
-		load_consider(best, table, at, member);
-	}
-	return true;
+	if (!group)
+		return STEER_NOBODY;
+	walk.num = group->num_socks;
+	walk.socks = group_socks(ctx);
+	walk.by_chance = walk.num > LOAD_ALL;
+	bpf_loop(walk.by_chance ? 2 : walk.num, load_step, &walk, 0);
+	return walk.best.slot;
 }
 
 static __always_inline __u32 load_choose(struct sk_reuseport_md *ctx,
@@ -102,21 +102,21 @@ static __always_inline __u32 load_choose(struct sk_reuseport_md *ctx,
 	};
 	const struct sock_reuseport *group = NULL;
 	__u64 socks;
-	__u32 num;
+	__u32 num, i;
 
 	if (steer_const.reads_group)
 		group = group_of(ctx);
-	if (!group)
-		goto fail;
+	if (!group) {
+		is->reason = STEER_COUNT_NO_GROUP;
+		return STEER_NOBODY;
+	}
 	num = group->num_socks;
+	if (num > LOAD_AT_ONCE)
+		return load_of_many(ctx);
 	socks = group_socks(ctx);
-	if (num <= LOAD_ALL ? !load_of_all(&best, table, socks, num)
-			    : !load_of_two(&best, table, socks, num))
-		goto fail;
+	for (i = 0; i < LOAD_AT_ONCE && i < num; i++)
+		load_consider(&best, table, socks, i);
 	return best.slot;
-fail:
-	is->reason = STEER_COUNT_NO_GROUP;
-	return STEER_NOBODY;
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* steer_packet.bpf.h - what is read in the packet.  Never by data and data_end: of a sender's
+/* steer_packet.bpf.h - what is read in the packet.  Never by data and data_end alone: of a sender's
  * segments (UDP_SEGMENT) only the headers lie there. */
 #ifndef STEER_PACKET_BPF_H
 #define STEER_PACKET_BPF_H
@@ -10,19 +10,45 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 
-#include "steer_maps.bpf.h"
+#include "steer_struct.bpf.h"
 
 #define PACKET_UDP_HEADER 8
 
-/* The source as IPv6 has it, IPv4 as ::ffff:a.b.c.d.  False: it cannot be read. */
-static __always_inline bool packet_source(const struct sk_reuseport_md *ctx, __be32 addr[4])
+/* The IP header, which is never in fragments of a buffer. */
+static __always_inline const void *packet_header(struct sk_reuseport_md *ctx)
 {
-	if (ctx->eth_protocol == bpf_htons(ETH_P_IP)) {
+	const struct sk_reuseport_kern *kern = bpf_cast_to_kern_ctx(ctx);
+	const struct sk_buff *skb = kern->skb;
+
+	return skb->head + skb->network_header;
+}
+
+/* The source as IPv6 has it, IPv4 as ::ffff:a.b.c.d.  False: it cannot be read. */
+static __always_inline bool packet_source(struct sk_reuseport_md *ctx, __be32 addr[4])
+{
+	bool is_ipv4 = ctx->eth_protocol == bpf_htons(ETH_P_IP);
+
+	if (is_ipv4) {
 		addr[0] = addr[1] = 0;
 		addr[2] = bpf_htonl(0xffff);
+	}
+	if (steer_const.reads_group && is_ipv4) {
+		const struct iphdr *ip = bpf_rdonly_cast(packet_header(ctx),
+							 bpf_core_type_id_kernel(struct iphdr));
+
+		addr[3] = ip->saddr;
+		return true;
+	}
+	if (steer_const.reads_group) {
+		const struct ipv6hdr *ip = bpf_rdonly_cast(packet_header(ctx),
+							   bpf_core_type_id_kernel(struct ipv6hdr));
+
+		__builtin_memcpy(addr, &ip->saddr, sizeof(ip->saddr));
+		return true;
+	}
+	if (is_ipv4)
 		return bpf_skb_load_bytes_relative(ctx, offsetof(struct iphdr, saddr), &addr[3], 4,
 						   BPF_HDR_START_NET) == 0;
-	}
 	return bpf_skb_load_bytes_relative(ctx, offsetof(struct ipv6hdr, saddr), addr, 16,
 					   BPF_HDR_START_NET) == 0;
 }
@@ -44,6 +70,20 @@ static __always_inline bool packet_addresses(const struct sk_reuseport_md *ctx, 
 	}
 	return bpf_skb_load_bytes_relative(ctx, offsetof(struct ipv6hdr, saddr), addr, 32,
 					   BPF_HDR_START_NET) == 0;
+}
+
+/* The first words of UDP's payload.  False: there are not as many. */
+static __always_inline bool packet_words(struct sk_reuseport_md *ctx, __u32 *words, __u32 count)
+{
+	const char *payload = (const char *)(long)ctx->data + PACKET_UDP_HEADER;
+	__u32 i;
+
+	if (payload + count * sizeof(*words) > (const char *)(long)ctx->data_end)
+		return bpf_skb_load_bytes(ctx, PACKET_UDP_HEADER, words, count * sizeof(*words)) ==
+		       0;
+	for (i = 0; i < count; i++)
+		words[i] = ((const __u32 *)payload)[i];
+	return true;
 }
 
 /* steer_const.length bytes of UDP's payload, read big endian. */

@@ -32,7 +32,7 @@ static __always_inline __u32 plan_source_hash(const __be32 *addr)
 	return wg_mix(low, steer_const.salt) >> 32;
 }
 
-static __always_inline __u32 plan_by_source(const struct sk_reuseport_md *ctx,
+static __always_inline __u32 plan_by_source(struct sk_reuseport_md *ctx,
 					    const volatile struct steer_table *table,
 					    struct steer_decision *is)
 {

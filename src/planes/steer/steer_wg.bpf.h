@@ -30,14 +30,14 @@ static __always_inline __u32 wg_choose(struct sk_reuseport_md *ctx,
 				       const volatile struct steer_table *table,
 				       struct steer_decision *is)
 {
-	__u8 head[WG_HEAD_BYTES] __attribute__((aligned(8)));
+	__u32 head[WG_HEAD_BYTES / 4];
 	__be32 addr[4];
 	__u32 index = 0;
 
 	is->reason = STEER_COUNT_SHORT;
-	if (bpf_skb_load_bytes(ctx, PACKET_UDP_HEADER, head, sizeof(head)))
+	if (!packet_words(ctx, head, WG_HEAD_BYTES / 4))
 		return STEER_NOBODY;
-	switch (wg_classify(head, ctx->len - PACKET_UDP_HEADER, &index)) {
+	switch (wg_classify((const __u8 *)head, ctx->len - PACKET_UDP_HEADER, &index)) {
 	case WG_INDEX:
 		return wg_owner(table, index, is);
 	case WG_HANDSHAKE:

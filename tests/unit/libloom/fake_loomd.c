@@ -49,6 +49,7 @@ static int on_join(void *ctx, const struct join_request *request, const struct j
 	fake->indices = 0;
 	*ret_id = fake->id = request->member ? request->member : fake->socket_cookie;
 	pthread_mutex_unlock(&fake->lock);
+	join_server_state(fake->server, *ret_id, JOIN_ROLLOUT_SHADOW, JOIN_MEMBER_QUARANTINED);
 	*ret_slot = 3;
 	return note(fake, &fake->joins, err);
 }

@@ -109,7 +109,7 @@ static void no_join(struct join_request *join, int variant)
 		memset(join->group, 'x', sizeof(join->group));
 		break;
 	case 5:
-		join->group[0] = '\0';
+		join->group[0] = '\0'; /* of the address, then; but padded with a name */
 		break;
 	case 6:
 		strcpy(join->group, "\033[2J");

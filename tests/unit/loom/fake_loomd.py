@@ -84,11 +84,12 @@ AUDIT = {"group": "dns", "transitions": [
     {"at": 1700000300, "from": "canary", "to": "shadow", "actor": "guard", "reason": "imbalance 3.1 over 2.0",
      "numbers": {"rule": "imbalance", "value": 3100}}]}
 HISTORY = {"group": "dns", "windows": [
-    {"at": 1700000000 + 10 * i, "members": [{"slot": slot, "rate": 10 * i + slot, "queue": i} for slot in (0, 1)]}
+    {"at": 1700000000 + 10 * i, "members": [{"id": slot + 10, "slot": slot, "pid": 4711 + slot, "state": "active", "gone": False,
+                                             "rate": 10 * i + slot, "queue": i} for slot in (0, 1)]}
     for i in range(3)]}
-CAPABILITIES = {"capabilities": {"kernel": "6.18", "policies": {"weighted": {"possible": True, "missing": None},
-                                                                "least_loaded": {"possible": False,
-                                                                                 "missing": "CAP_PERFMON"}}}}
+CAPABILITIES = {"capabilities": {"kernel": "6.18", "rights": {"CAP_BPF": True, "CAP_PERFMON": False}, "policies": {
+    "weighted": {"possible": True, "probed": True, "missing": None, "note": None},
+    "least_loaded": {"possible": False, "probed": True, "missing": "CAP_PERFMON", "note": None}}}}
 EXPLANATION = {"group": "dns", "known": True, "slot": 3, "why": "selected", "text": "the plan's entry 17 is slot 3"}
 DECISION = {"event": "decision", "time": "2026-01-02T03:04:05.123456789Z", "protocol": "udp",
             "source": "10.9.0.2:40000", "destination": "10.0.0.1:53", "hash": 3735928559, "kernel_slot": 1,

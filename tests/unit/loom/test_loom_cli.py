@@ -579,7 +579,7 @@ class Documents(Case):
         return names, options
 
     def test_the_manual_knows_every_verb_and_option(self):
-        manual = "".join((SOURCE / "docs/man" / name).read_text() for name in ("loom.1", "loom-decap.8", "loom-steer.8"))
+        manual = "".join((SOURCE / "docs/man" / name).read_text() for name in ("loom.1", "loom-decap.8", "loom-steer.8", "loom-exec.8"))
         names, options = self.words()
         self.assertIn("backends undrain", names)
         for name in names:

@@ -194,6 +194,10 @@ class Output(Steer):
         self.assertNotIn("ODD  ", self.steer("show", "dns")[0].replace("RATE  ODD", ""))
         self.assertNotIn("WHAT TO DO", self.steer("show", "dns")[0])
 
+    def test_a_few_flows_a_second_are_never_even_and_that_is_not_odd(self):
+        self.group(max_over_mean_permille=3100, members=[steer_member(0, rate=5), steer_member(1, rate=1)])
+        self.assertNotIn("times the mean", self.steer("show", "dns")[0])
+
     def test_both_families_and_ipv6_are_written(self):
         for address, want in (("*", "udp *:53"), ("::", "udp [::]:53"), ("2001:db8::1", "udp [2001:db8::1]:53")):
             self.group(address=address)
@@ -214,9 +218,12 @@ class Output(Steer):
         self.assertEqual(rows[2][2:6], ["canary", "shadow", "guard", "imbalance"])
         self.assertIn("rule=imbalance, value=3100", " ".join(rows[2]))
         self.assertEqual(self.rows(self.steer("history", "dns")[0])[1:3],
-                         [["slot", "0", "rate", "3", "0", "10", "20", "20"],
-                          ["slot", "0", "queue", "3", "0", "1", "2", "2"]])
-        self.assertIn(["policies.least_loaded.possible", "no"], self.rows(self.steer("capabilities")[0]))
+                         [["slot", "0", "id", "10", "rate", "3", "0", "10", "20", "20"],
+                          ["slot", "0", "id", "10", "queue", "3", "0", "1", "2", "2"]])
+        rows = self.rows(self.steer("capabilities")[0])
+        self.assertIn(["policies", "least_loaded", "no", "CAP_PERFMON"], rows)
+        self.assertIn(["rights", "CAP_BPF", "yes"], rows)
+        self.assertIn(["kernel", "6.18"], rows)
 
     def test_explain_tells_three_kinds_of_answers(self):
         self.assertIn("slot  3", self.steer("explain", "dns", "1.1.1.1:1")[0])
@@ -393,7 +400,7 @@ class Incident(Steer):
         report = files["00-report.txt"].decode()
         for text in ("shadow, reverted, since 1m 1s", "Moved from shadow to canary by operator",
                      "BAD      slot 1 (unbound, pid 4712) is stuck", "BAD      a foreign program", "stuck, drops",
-                     "loom steer drain dns id:11", "slot 0     rate", "Plain Linux decides"):
+                     "loom steer drain dns id:11", "slot 0 id 10       rate", "Plain Linux decides"):
             self.assertIn(text, report)
         self.assertIn(b"net/ipv4/tcp_migrate_req", files["kernel.txt"])
         self.assertIn(os.uname().release.encode(), files["kernel.txt"])
@@ -424,7 +431,7 @@ class Incident(Steer):
         self.assertEqual(list(files), self.FILES)
         report = files["00-report.txt"].decode()
         for text in ("loomd cannot be asked: cannot reach loomd at /nonexistent", "loom steer fallback dns --direct",
-                     "systemctl status loomd", "The kernel's side is unknown", "from loomd's file"):
+                     "systemctl status loomd", "Last moved at", "a -> b by guard: r", "The kernel's side is unknown", "from loomd's file"):
             self.assertIn(text, report)
         self.assertEqual([t["to"] for t in json.loads(files["audit.json"])["transitions"]], ["b"])
         self.assertIn("cannot reach loomd", json.loads(files["group.json"])["error"])

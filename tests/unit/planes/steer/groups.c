@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +17,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#define PATIENCE_MS 5000
 
 static int outside = -1;
 
@@ -121,6 +124,17 @@ int groups_client(int protocol, const char *addr, uint16_t port)
 	if (connect(fd, &to.generic, length) < 0)
 		assert_int_equal(errno, EINPROGRESS);
 	return fd;
+}
+
+int groups_accept(int fd)
+{
+	struct pollfd listener = { .fd = fd, .events = POLLIN };
+	int server;
+
+	assert_int_equal(poll(&listener, 1, PATIENCE_MS), 1);
+	server = accept(fd, NULL, NULL);
+	assert_true(server >= 0);
+	return server;
 }
 
 uint64_t groups_inode(int fd)

@@ -23,5 +23,7 @@ uint64_t groups_cookie(int fd);
 
 /* A socket connected to it, of TCP without waiting for it. */
 int groups_client(int protocol, const char *addr, uint16_t port);
+/* Waits for a connection. */
+int groups_accept(int fd);
 
 #endif
