@@ -44,7 +44,7 @@ void steer_set_error(struct loom_steer *steer, const char *fmt, ...)
 
 int steer_check_socket(int fd, uint64_t *ret_cookie)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = { 0 };
 	socklen_t length = sizeof(address);
 	int type = 0, listens = 0, reuse = 0;
 
