@@ -1,9 +1,9 @@
 /* bench-steer - nanoseconds that each policy of the steering program adds to a UDP packet.
  *
- * bench-steer ROUNDS CPU [4|6 [ROW]...]: a sender on CPU sends to four sockets on the loopback interface
- * that nobody reads: their queues are full, so that a packet ends right after its socket was
- * chosen. Each row's packets are timed right beside as many with nothing attached, in one order and
- * in the other the next round.  One line of JSON a row. */
+ * bench-steer ROUNDS CPU [4|6 [ROW]...]: a sender on CPU sends to four sockets on the loopback
+ * interface that nobody reads: their queues are full, so that a packet ends right after its socket
+ * was chosen. Each row's packets are timed right beside as many with nothing attached, in one order
+ * and in the other the next round.  One line of JSON a row. */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -37,7 +37,8 @@
 #define CLIENTS	   16
 #define MESSAGES   4096 /* different ones */
 #define BATCH	   64
-#define TIMED	   1024 /* packets between two readings of the clock */
+#define TIMED	   512 /* packets between two readings of the clock */
+#define SLICES	   5   /* of which the fastest counts: the others were interrupted */
 #define MAX_ROUNDS 2000
 #define BYTES	   32 /* WireGuard's smallest data message */
 
@@ -278,12 +279,17 @@ static void send_messages(uint32_t count)
 /* Nanoseconds a packet. */
 static double time_messages(void)
 {
-	uint64_t start;
+	uint64_t least = UINT64_MAX;
 
 	send_messages(2 * BATCH);
-	start = now_ns();
-	send_messages(TIMED);
-	return (double)(now_ns() - start) / TIMED;
+	for (int i = 0; i < SLICES; i++) {
+		uint64_t start = now_ns(), took;
+
+		send_messages(TIMED);
+		took = now_ns() - start;
+		least = took < least ? took : least;
+	}
+	return (double)least / TIMED;
 }
 
 static double time_with(int program)
@@ -322,15 +328,16 @@ static void run_round(int round)
 /* What a row says it measured must have happened: nearly every packet selected. */
 static void check(const struct lane *lane, const struct row *row, int rounds)
 {
-	static uint64_t values[1024];
+	static struct steer_member_count values[1024];
 	uint64_t selected = 0;
-	__u32 key = STEER_COUNT_SELECTED;
 
 	if (row->mode != STEER_ENFORCE || row->policy == STEER_HASH)
 		return;
-	bpf_map_lookup_elem(bpf_map__fd(lane->bpf->maps.steer_counters), &key, values);
-	for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++)
-		selected += values[cpu];
+	for (__u32 slot = 0; slot < MEMBERS; slot++) {
+		bpf_map_lookup_elem(bpf_map__fd(lane->bpf->maps.steer_members), &slot, values);
+		for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++)
+			selected += values[cpu].selected_packets;
+	}
 	if (selected < (uint64_t)rounds * TIMED)
 		die("%s: only %llu packets were selected", row->name, (unsigned long long)selected);
 }

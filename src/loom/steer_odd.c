@@ -16,6 +16,8 @@
 /* More than this of all selections went to the kernel's hash instead. */
 #define ODD_FALLBACK_PERMILLE  10
 #define ODD_IMBALANCE_PERMILLE 2000
+/* A few flows a second are never even. */
+#define ODD_IMBALANCE_MIN 20
 
 struct odd_list {
 	struct steer_odd *at;
@@ -274,6 +276,15 @@ static void find_members(struct odd_list *list, const struct steer_read_group *g
 	}
 }
 
+static uint64_t all_rate(const struct steer_read_group *group)
+{
+	uint64_t rate = 0;
+
+	for (size_t i = 0; i < group->member_count; i++)
+		rate += group->members[i].rate;
+	return rate;
+}
+
 static void find_balance(struct odd_list *list, const struct steer_read_group *group)
 {
 	uint64_t fallbacks = steer_read_fallbacks(group);
@@ -288,7 +299,8 @@ static void find_balance(struct odd_list *list, const struct steer_read_group *g
 		REMEDY(odd, "loom steer show %s (the reasons), loom steer trace %s", group->name,
 		       group->name);
 	}
-	if (group->max_over_mean_permille > ODD_IMBALANCE_PERMILLE)
+	if (group->max_over_mean_permille > ODD_IMBALANCE_PERMILLE &&
+	    all_rate(group) >= ODD_IMBALANCE_MIN)
 		add(list, STEER_ODD_WARNING, NULL,
 		    "one member gets %.1f times the mean (Jain's index %.3f)",
 		    (double)group->max_over_mean_permille / 1000,

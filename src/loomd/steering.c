@@ -39,6 +39,7 @@ static void on_sample(void *ctx)
 	uint64_t now = clock_now_ns();
 	uint64_t next = STEERING_SAMPLE_NS;
 
+	report_resets(steering, now);
 	for (size_t i = 0; i < steering->group_count; i++) {
 		struct group *group = steering->groups[i];
 
@@ -160,6 +161,8 @@ static void free_group(struct group *group, enum plane_exit how)
 {
 	parts_close(group, how);
 	members_free(group);
+	report_forget(group);
+	report_end_probe(group);
 	json_decref(group->saved_members);
 	free(group->guard);
 	free(group->rows);
@@ -308,9 +311,13 @@ int steering_configure(struct steering *steering, const struct config *config, s
 	steering->groups = groups;
 	steering->group_count = wanted->group_count;
 	steering->config = config;
+	joined_configure(steering);
 	r = index_groups(steering);
 	if (r < 0)
 		return err_set(err, r, "cannot configure steering: out of memory");
+	r = report_follow_probes(steering);
+	if (r < 0)
+		return err_set(err, r, "cannot configure steering: %s", strerror(-r));
 	steering->save |= made > 0;
 	if (steering->poll_timer)
 		loop_arm(steering->poll_timer, 0);
@@ -385,7 +392,7 @@ int steering_open(struct steering **ret, const struct steering_options *options,
 	}
 	steering->started = true;
 	/* Who is there when we come has proved himself as far as anybody can tell. */
-	steering->first_ns = clock_now_ns();
+	steering->first_ns = steering->history_ns = clock_now_ns();
 	on_poll(steering);
 	on_sample(steering);
 	*ret = steering;
@@ -407,6 +414,7 @@ void steering_close(struct steering *steering, enum plane_exit how)
 	if (how == PLANE_DETACH && steering->pin_base[0])
 		rmdir(steering->pin_base);
 	steer_truth_close(steering->truth);
+	report_close(steering);
 	if (steering->audit_fd >= 0)
 		close(steering->audit_fd);
 	free(steering->spaces);

@@ -269,25 +269,59 @@ static bool is_given(const struct steer_member_name *name)
 	return name->has_slot || name->id || name->pid || name->generation || name->unit[0];
 }
 
-static size_t activate_new(struct group *group, const struct steer_member_name *to)
+/* A member's part in a swap. */
+static bool comes(struct group *group, const struct member *member,
+		  const struct steer_member_name *to)
 {
-	size_t count = 0;
+	struct member *found;
 
+	if (member->view.slot == STEER_NOBODY)
+		return false;
+	if (!is_given(to))
+		return member->view.state == STEER_QUARANTINED && member->view.source[0];
+	for (size_t n = 0; (found = members_find(group, to, n)); n++)
+		if (found == member)
+			return true;
+	return false;
+}
+
+static bool goes(struct group *group, const struct member *member,
+		 const struct steer_swap_request *request)
+{
+	struct member *found;
+
+	if (!is_given(&request->from))
+		return member->view.state == STEER_ACTIVE && !comes(group, member, &request->to);
+	for (size_t n = 0; (found = members_find(group, &request->from, n)); n++)
+		if (found == member)
+			return true;
+	return false;
+}
+
+/* Somebody goes, and somebody is left. */
+static int check_swap(struct group *group, const struct steer_swap_request *request,
+		      struct err *err)
+{
+	bool any = false, left = false;
+
+	if (is_given(&request->to) && !members_find(group, &request->to, 0))
+		return no_member(group, err);
 	for (size_t i = 0; i < group->member_count; i++) {
-		struct member *member = &group->members[i];
-		bool named = !is_given(to) && member->view.state == STEER_QUARANTINED &&
-			     member->view.source[0];
-		struct member *found;
+		const struct member *member = &group->members[i];
+		bool going = goes(group, member, request);
 
-		for (size_t n = 0; is_given(to) && (found = members_find(group, to, n)); n++)
-			named |= found == member;
-		if (!named || member->view.slot == STEER_NOBODY)
-			continue;
-		if (member->view.state != STEER_ACTIVE)
-			member_activate(group, member);
-		count++;
+		any |= going;
+		left |= !going && member->view.weight &&
+			(member->view.state == STEER_ACTIVE || comes(group, member, &request->to));
 	}
-	return count;
+	if (!any)
+		return no_member(group, err);
+	if (!left)
+		return err_set(err, -EINVAL,
+			       "cannot swap: group %s has no other member that could take over; "
+			       "start the new one first",
+			       group->name);
+	return 0;
 }
 
 /* New ones in, old ones out, in one table: no flow finds a state between. */
@@ -296,29 +330,30 @@ static int control_swap(void *ctx, const char *name, const struct steer_swap_req
 {
 	struct group *group = find(ctx, name, err);
 	uint64_t now = clock_now_ns();
-	struct member *member;
+	uint64_t deadline_ns;
+	int r;
 
 	if (!group)
 		return -ENOENT;
-	if (check_enforced(group, err) < 0)
-		return -EINVAL;
+	deadline_ns = request->deadline_ns ? request->deadline_ns : group->config->drain_timeout_ns;
+	r = check_enforced(group, err);
+	if (r < 0)
+		return r;
 	steering_poll(group->steering); /* who has just come counts */
-	if (!members_find(group, &request->from, 0))
-		return no_member(group, err);
-	if (is_given(&request->to) && !members_find(group, &request->to, 0))
-		return no_member(group, err);
-	activate_new(group, &request->to);
-	if (!would_be_left(group, &request->from))
-		return err_set(err, -EINVAL,
-			       "cannot swap: group %s has no other member that could take over; "
-			       "start the new one first",
-			       name);
-	for (size_t n = 0; (member = members_find(group, &request->from, n)); n++)
-		if (member->view.state != STEER_DRAINED)
-			member_drain(group, member,
-				     request->deadline_ns ? request->deadline_ns
-							  : group->config->drain_timeout_ns,
-				     now);
+	r = check_swap(group, request, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < group->member_count; i++)
+		group->members[i].going = goes(group, &group->members[i], request);
+	for (size_t i = 0; i < group->member_count; i++) {
+		struct member *member = &group->members[i];
+
+		if (member->going && member->view.state != STEER_DRAINED)
+			member_drain(group, member, deadline_ns, now);
+		else if (!member->going && member->view.state != STEER_ACTIVE &&
+			 comes(group, member, &request->to))
+			member_activate(group, member);
+	}
 	parts_apply(group, now);
 	group->steering->save = true;
 	moves_note(group, "operator", "swap", "");

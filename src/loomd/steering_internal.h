@@ -21,17 +21,28 @@
 
 #define STEERING_PARTS	      2 /* one address family each: 0 IPv4, 1 IPv6 */
 #define STEERING_SAMPLE_NS    NSEC_PER_SEC
-#define STEERING_HISTORY      180 /* samples of each member ... */
+#define STEERING_HISTORY      180 /* periods of each member ... */
 #define STEERING_HISTORY_NS   (5 * NSEC_PER_SEC)
-#define STEERING_REPAIR_LIMIT 3 /* within a cooldown */
+#define STEERING_GHOSTS	      64 /* members of a group that have gone and are remembered */
+#define STEERING_REPAIR_LIMIT 3	 /* within a cooldown */
 
 /* What a member did in one period of STEERING_HISTORY_NS. */
 struct member_past {
-	int64_t wall_s; /* 0: not yet */
+	int64_t wall_s; /* its end; 0: not yet */
 	uint32_t packets;
 	uint32_t drops;
-	uint32_t queue;
+	uint32_t queue; /* the longest seen */
 	uint8_t state;
+};
+
+/* A member that has gone, with its last minutes. */
+struct ghost {
+	uint64_t id;
+	uint16_t slot;
+	uint32_t pid;
+	struct member_past *past; /* owned */
+	uint64_t gone_ns;
+	bool unfinished; /* the period in which it went goes on */
 };
 
 struct member {
@@ -46,15 +57,16 @@ struct member {
 	uint64_t used_packets;	    /* counter at drain_empty_ns: UDP flows that go on */
 	uint64_t past_packets;	    /* counters at the last period's end */
 	uint32_t past_drops;
+	uint32_t past_queue;	  /* the longest of this period */
 	uint64_t rate_packets;	  /* counter at the last sample */
 	struct member_past *past; /* owned; [STEERING_HISTORY], NULL until the first period */
-	size_t past_next;
-	uint64_t join_id; /* by libloom: 0 otherwise */
-	bool fresh;	  /* its owner is not known yet */
-	bool seen;	  /* in this poll */
-	bool ready;	  /* it says so itself: no quarantine */
-	bool complained;  /* that its socket cannot be had: once */
+	uint64_t join_id;	  /* by libloom: 0 otherwise */
+	bool fresh;		  /* its owner is not known yet */
+	bool seen;		  /* in this poll */
+	bool ready;		  /* it says so itself: no quarantine */
+	bool complained;	  /* that its socket cannot be had: once */
 	bool drained_told;
+	bool going;	   /* in the swap under way */
 	uint64_t retry_ns; /* its socket could not be had: not before */
 };
 
@@ -81,6 +93,9 @@ struct space { /* a network namespace */
 	struct loop_fd *deaths_watch;
 	struct steer_truth_rows rows[2]; /* TCP, UDP */
 	bool used[2];
+	uint64_t resets; /* RSTs sent, as last read */
+	uint64_t resets_ns;
+	bool resets_known;
 	bool complained;
 };
 
@@ -109,6 +124,8 @@ struct group {
 	uint64_t moves[2]; /* forward, back */
 	struct steer_transition_view last;
 	uint64_t last_probe_p99_ns, probes, probe_failures;
+	struct group_probe *probe; /* owned; NULL: none yet */
+	bool metric_told;	   /* that it cannot be read: once */
 	bool has_metric;
 	uint64_t metric;
 	bool unexpected; /* a socket that no entry names */
@@ -116,6 +133,9 @@ struct group {
 	uint64_t indices;
 	uint32_t max_over_mean_permille, jain_permille;
 	uint64_t resets;
+	uint64_t restart_until_ns; /* a member left, or leaves: 0: none ever did */
+	struct ghost *ghosts; /* owned; the eldest first; NULL: none yet */
+	size_t ghost_count;
 	uint64_t sampled_ns;
 	json_t *saved_members; /* owned; of the state file */
 
@@ -130,11 +150,14 @@ struct steering {
 	struct loop *loop;
 	struct loop_timer *poll_timer;
 	struct loop_timer *sample_timer;
+	struct loop_timer *probe_timer; /* NULL: no group has a probe */
 	struct steer_truth *truth; /* owned */
 	bool exact;
+	bool reads_group;
 	bool migrates;
 	bool holds;
-	struct space **spaces; /* owned, each */
+	struct steering_gate *gate; /* owned */
+	struct space **spaces;	    /* owned, each */
 	size_t space_count;
 	struct group **groups; /* owned, each; in the configuration's order */
 	size_t group_count;
@@ -148,7 +171,10 @@ struct steering {
 	uint64_t first_ns; /* when the first poll was */
 	bool save;	   /* something is to be kept */
 	uint64_t poll_cost_ns;
-	uint64_t history_ns;	  /* when the last period ended */
+	uint64_t history_ns; /* when the last period ended */
+	size_t past_next;    /* the place of the period that goes on */
+	int64_t past_wall_s[STEERING_HISTORY];
+	uint64_t past_span_ns[STEERING_HISTORY];
 	struct join_server *join; /* owned; NULL: none is wanted */
 	uint64_t last_join_id;
 	struct steering_trace *trace; /* owned; NULL: nobody traces */
@@ -187,6 +213,7 @@ int members_take_in(struct group *group, struct member *member, int socket, stru
 /* ---- steering_join.c: members that speak for themselves ---- */
 
 int joined_open(struct steering *steering, struct err *err);
+void joined_configure(struct steering *steering); /* who may join */
 void joined_close(struct steering *steering);
 void joined_state(struct group *group, const struct member *member);
 void joined_gone(struct group *group, const struct member *member);
@@ -246,11 +273,21 @@ int steering_trace_start(struct group *group, const struct steer_trace_request *
 			 struct stream **ret, struct err *err);
 void steering_trace_end(struct steering *steering, const char *why); /* none is fine */
 
-/* ---- steering_report.c: what others ask for when something is wrong ---- */
+/* ---- steering_gate.c, _history.c, _audit.c, _probe.c, _resets.c: what others ask for when
+ * something is wrong ---- */
 
 /* What this kernel lets us do, found out by doing it. */
 void report_probe(struct steering *steering);
-void report_period(struct steering *steering, uint64_t now); /* keeps the history */
+void report_close(struct steering *steering);
+void report_period(struct steering *steering, uint64_t now);  /* keeps the history */
+void report_gone(struct group *group, struct member *member); /* takes its past */
+void report_forget(struct group *group);
+/* The guard's probes of all groups, as they are configured now. */
+int report_follow_probes(struct steering *steering);
+void report_end_probe(struct group *group);
+void report_restart(struct group *group);
+void report_resets(struct steering *steering, uint64_t now);
+void report_metric(struct group *group); /* reads it, if there is one */
 int report_history(struct group *group, struct buf *out, struct err *err);
 int report_audit(struct group *group, struct buf *out, struct err *err);
 int report_capabilities(struct steering *steering, struct buf *out, struct err *err);

@@ -167,6 +167,7 @@ static int join(void *ctx, const struct join_request *request, const struct join
 		member->view.state = STEER_QUARANTINED;
 	group->parts[member->part].dirty = true;
 	parts_apply(group, clock_now_ns());
+	steering->save = true;
 	log_info("group %s: joined: %s", group->name, member_text(member, text));
 	*ret_id = member->join_id;
 	*ret_slot = member->view.slot;
@@ -265,6 +266,15 @@ int joined_open(struct steering *steering, struct err *err)
 	snprintf(path, sizeof(path), JOIN_SOCKET_FORMAT, steering->config->instance);
 	options.path = config->join_socket ? config->join_socket : path;
 	return join_server_open(&steering->join, steering->loop, &options, &ops, steering, err);
+}
+
+void joined_configure(struct steering *steering)
+{
+	const struct config_steering *config = &steering->config->steering;
+
+	if (steering->join &&
+	    join_server_users(steering->join, config->join_users, config->join_user_count) < 0)
+		log_error("cannot take over steering.join.users: out of memory");
 }
 
 void joined_close(struct steering *steering)

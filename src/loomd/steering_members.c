@@ -114,6 +114,7 @@ static void forget(struct group *group, struct member *member)
 		steer_take(part->steer, member->view.slot);
 	joined_gone(group, member);
 	part->dirty = true;
+	report_gone(group, member);
 	free(member->past);
 	*member = group->members[--group->member_count];
 }
@@ -137,6 +138,8 @@ static void note_queue(struct member *member, const struct steer_truth_row *row,
 	member->row = *row;
 	member->view.index = row->index == STEER_TRUTH_NO_INDEX ? -1 : row->index;
 	member->view.queue = row->queue;
+	if (row->queue > member->past_queue)
+		member->past_queue = row->queue;
 	member->view.queue_max = row->queue_limit;
 	member->view.handshakes = row->requests;
 	member->view.drops = row->drops;
@@ -153,6 +156,9 @@ static void note_part(struct group *group, size_t p, const struct steer_truth_ro
 {
 	struct part *part = &group->parts[p];
 
+	/* All its sockets are new ones (or it has grown): nothing is attached, or still ours is. */
+	if (part->group != row->group)
+		part->attached = false;
 	part->group = row->group;
 	part->program = row->program_id;
 	part->classic = row->flags & STEER_TRUTH_CLASSIC;
@@ -446,7 +452,8 @@ static uint64_t idle_for(const struct group *group)
 {
 	if (!group->config->udp)
 		return DRAINED_FOR;
-	if (group->policy.policy == CONFIG_STEER_GENERATION)
+	/* Without another word a flow lasts as long as the program remembers it. */
+	if (group->policy.policy == CONFIG_STEER_GENERATION && !group->config->flow_idle_ns)
 		return group->policy.flow_timeout_ns;
 	return group->config->flow_idle_ns > DRAINED_FOR ? group->config->flow_idle_ns
 							 : DRAINED_FOR;

@@ -344,6 +344,7 @@ void moves_sample(struct group *group, uint64_t now)
 	note_balance(group, now);
 	rollout_gate(&group->rollout,
 		     report_gate(group->steering, (enum config_steer_policy)group->policy.policy));
+	report_metric(group);
 	feed(group, counters, now);
 	if (rollout_tick(&group->rollout, now, &move) == 1)
 		moves_done(group, &move);

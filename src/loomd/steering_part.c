@@ -69,7 +69,7 @@ static int open_part(struct group *group, size_t p, struct err *err)
 {
 	struct part *part = &group->parts[p];
 	struct steer_options options = { .udp = group->config->udp,
-					 .reads_group = group->steering->exact,
+					 .reads_group = group->steering->reads_group,
 					 .migrates = group->steering->migrates,
 					 .holds = group->steering->holds,
 					 .policy = part_policy(&group->policy) };
@@ -195,6 +195,11 @@ static void follow_attachment(struct group *group, size_t p)
 	if (part->attached) {
 		part->foreign = part->exact &&
 				(part->classic || part->program != steer_program_id(part->steer));
+		return;
+	}
+	if (part->program == steer_program_id(part->steer)) {
+		part->attached = true;
+		part->foreign = false;
 		return;
 	}
 	if (!may_attach(part)) {

@@ -23,65 +23,50 @@ struct steering_trace {
 	uint64_t end_ns;
 	uint64_t limit; /* 0: none */
 	uint64_t written;
-	int64_t wall_ns;		  /* CLOCK_REALTIME less CLOCK_MONOTONIC */
-	struct steer_trace_totals before; /* of the group's counters, at the start */
+	uint64_t seen_before, lost_before;
+	int64_t wall_offset_ns;
 };
-
-static int64_t wall_offset_ns(void)
-{
-	struct timespec wall, mono;
-
-	clock_gettime(CLOCK_REALTIME, &wall);
-	clock_gettime(CLOCK_MONOTONIC, &mono);
-	return (wall.tv_sec - mono.tv_sec) * (int64_t)NSEC_PER_SEC + wall.tv_nsec - mono.tv_nsec;
-}
 
 static int on_event(void *ctx, void *data, size_t size)
 {
 	struct steering_trace *trace = ctx;
-	const struct steer_event *event = data;
+	struct steer_event event;
 
 	if (size < sizeof(struct steer_event))
 		return 0;
 	if (trace->limit && trace->written >= trace->limit)
 		return -ECANCELED;
-	steer_trace_json_decision(&trace->text, event, (int64_t)event->at_ns + trace->wall_ns);
+	memcpy(&event, data, sizeof(event));
+	steer_trace_json_decision(&trace->text, &event,
+				  (int64_t)event.at_ns + trace->wall_offset_ns);
 	trace->written++;
 	return 0;
 }
 
-/* What each decision counts once. */
-static const enum steer_counter ends[] = {
-	STEER_COUNT_KERNEL,   STEER_COUNT_SELECTED,   STEER_COUNT_CANARY_OUT,
-	STEER_COUNT_NO_SLOT,  STEER_COUNT_SLOT_EMPTY, STEER_COUNT_SHORT,
-	STEER_COUNT_NOT_MINE, STEER_COUNT_INDEX_MISS, STEER_COUNT_SLOT_FOREIGN,
-	STEER_COUNT_NO_GROUP,
-};
-
-static struct steer_trace_totals totals_of(const struct group *group)
+/* What the group's programs decided so far, and of what nobody was told. */
+static void totals_of(const struct group *group, uint64_t *ret_seen, uint64_t *ret_lost)
 {
-	struct steer_trace_totals totals = { 0 };
 	uint64_t counters[STEER_COUNTERS_END];
 
+	*ret_seen = *ret_lost = 0;
 	for (size_t p = 0; p < STEERING_PARTS; p++) {
 		if (!group->parts[p].steer || steer_counters(group->parts[p].steer, counters) < 0)
 			continue;
-		totals.lost += counters[STEER_COUNT_TRACE_LOST];
-		for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
-			totals.seen += counters[ends[i]];
+		*ret_seen += counters[STEER_COUNT_KERNEL] + counters[STEER_COUNT_SELECTED] +
+			     counters[STEER_COUNT_CANARY_OUT] + counters[STEER_COUNT_MIGRATED];
+		for (int i = STEER_COUNT_NO_SLOT; i <= STEER_COUNT_NO_GROUP; i++)
+			*ret_seen += counters[i];
+		*ret_lost += counters[STEER_COUNT_TRACE_LOST];
 	}
-	return totals;
 }
 
-static void print_end(struct steering_trace *trace, const char *why)
+static int64_t wall_offset(void)
 {
-	struct steer_trace_totals totals = totals_of(trace->group);
+	struct timespec wall;
 
-	totals.seen -= trace->before.seen;
-	totals.lost -= trace->before.lost;
-	totals.sent = trace->written;
-	totals.matched = totals.sent + totals.lost;
-	steer_trace_json_end(&trace->text, why, &totals);
+	clock_gettime(CLOCK_REALTIME, &wall);
+	return (int64_t)wall.tv_sec * (int64_t)NSEC_PER_SEC + wall.tv_nsec -
+	       (int64_t)clock_now_ns();
 }
 
 static void pump(struct steering_trace *trace)
@@ -95,15 +80,10 @@ static void pump(struct steering_trace *trace)
 		stream_write(trace->stream, trace->text.data, trace->text.len);
 }
 
-void steering_end_streams(struct steering *steering)
-{
-	if (steering)
-		steering_trace_end(steering, "shutdown");
-}
-
 void steering_trace_end(struct steering *steering, const char *why)
 {
 	struct steering_trace *trace = steering->trace;
+	struct steer_trace_totals totals;
 	struct err err = { 0 };
 
 	if (!trace)
@@ -111,7 +91,12 @@ void steering_trace_end(struct steering *steering, const char *why)
 	steering->trace = NULL;
 	pump(trace);
 	trace->text.len = 0;
-	print_end(trace, why);
+	totals_of(trace->group, &totals.seen, &totals.lost);
+	totals.seen -= trace->seen_before;
+	totals.lost -= trace->lost_before;
+	totals.sent = trace->written;
+	totals.matched = totals.sent + totals.lost;
+	steer_trace_json_end(&trace->text, why, &totals);
 	if (trace->text.data)
 		stream_write(trace->stream, trace->text.data, trace->text.len);
 	stream_end(trace->stream);
@@ -125,6 +110,12 @@ void steering_trace_end(struct steering *steering, const char *why)
 		steering->admin_soon(steering->admin_ctx);
 	steering->trace_timer = trace->timer;
 	free(trace);
+}
+
+void steering_end_streams(struct steering *steering)
+{
+	if (steering)
+		steering_trace_end(steering, "shutdown");
 }
 
 static void on_tick(void *ctx)
@@ -185,8 +176,6 @@ int steering_trace_start(struct group *group, const struct steer_trace_request *
 	}
 	trace->group = group;
 	trace->limit = request->limit;
-	trace->wall_ns = wall_offset_ns();
-	trace->before = totals_of(group);
 	trace->end_ns = clock_now_ns() + request->duration_ns;
 	trace->timer = steering->trace_timer;
 	buf_init(&trace->text);
@@ -206,6 +195,8 @@ int steering_trace_start(struct group *group, const struct steer_trace_request *
 		free(trace);
 		return r;
 	}
+	totals_of(group, &trace->seen_before, &trace->lost_before);
+	trace->wall_offset_ns = wall_offset();
 	steering->trace = trace;
 	loop_arm(trace->timer, TICK_NS);
 	*ret = trace->stream;

@@ -51,7 +51,7 @@ static void view_parts(const struct group *group, struct steer_group_view *view)
 			continue;
 		any = true;
 		view->attached &= part->attached && !part->foreign;
-		view->exact &= part->exact;
+		view->exact &= part->exact && group->steering->reads_group;
 		view->program = part->program;
 		view->program_own = steer_program_id(part->steer);
 	}

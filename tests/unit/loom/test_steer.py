@@ -194,6 +194,10 @@ class Output(Steer):
         self.assertNotIn("ODD  ", self.steer("show", "dns")[0].replace("RATE  ODD", ""))
         self.assertNotIn("WHAT TO DO", self.steer("show", "dns")[0])
 
+    def test_a_few_flows_a_second_are_never_even_and_that_is_not_odd(self):
+        self.group(max_over_mean_permille=3100, members=[steer_member(0, rate=5), steer_member(1, rate=1)])
+        self.assertNotIn("times the mean", self.steer("show", "dns")[0])
+
     def test_both_families_and_ipv6_are_written(self):
         for address, want in (("*", "udp *:53"), ("::", "udp [::]:53"), ("2001:db8::1", "udp [2001:db8::1]:53")):
             self.group(address=address)
