@@ -452,7 +452,8 @@ static uint64_t idle_for(const struct group *group)
 {
 	if (!group->config->udp)
 		return DRAINED_FOR;
-	if (group->policy.policy == CONFIG_STEER_GENERATION)
+	/* Without another word a flow lasts as long as the program remembers it. */
+	if (group->policy.policy == CONFIG_STEER_GENERATION && !group->config->flow_idle_ns)
 		return group->policy.flow_timeout_ns;
 	return group->config->flow_idle_ns > DRAINED_FOR ? group->config->flow_idle_ns
 							 : DRAINED_FOR;
