@@ -328,15 +328,16 @@ static void run_round(int round)
 /* What a row says it measured must have happened: nearly every packet selected. */
 static void check(const struct lane *lane, const struct row *row, int rounds)
 {
-	static uint64_t values[1024];
+	static struct steer_member_count values[1024];
 	uint64_t selected = 0;
-	__u32 key = STEER_COUNT_SELECTED;
 
 	if (row->mode != STEER_ENFORCE || row->policy == STEER_HASH)
 		return;
-	bpf_map_lookup_elem(bpf_map__fd(lane->bpf->maps.steer_counters), &key, values);
-	for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++)
-		selected += values[cpu];
+	for (__u32 slot = 0; slot < MEMBERS; slot++) {
+		bpf_map_lookup_elem(bpf_map__fd(lane->bpf->maps.steer_members), &slot, values);
+		for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++)
+			selected += values[cpu].selected_packets;
+	}
 	if (selected < (uint64_t)rounds * TIMED)
 		die("%s: only %llu packets were selected", row->name, (unsigned long long)selected);
 }

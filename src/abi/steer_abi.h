@@ -121,7 +121,8 @@ struct steer_member_count {
 };
 ABI_SIZE(struct steer_member_count, 48);
 
-/* Row of steer_counters (per CPU), metric name and help.  Append only. */
+/* Row of steer_counters (per CPU), metric name and help.  Append only.  The program leaves SELECTED
+ * alone: it is the sum of steer_members' selected_packets, which user space adds up. */
 #define STEER_COUNTERS(X)                                                                      \
 	X(KERNEL, "Left to the kernel's hash as the mode says")                                \
 	X(SELECTED, "Sent to the member that the policy chose")                                \

@@ -93,7 +93,7 @@ struct space { /* a network namespace */
 	struct loop_fd *deaths_watch;
 	struct steer_truth_rows rows[2]; /* TCP, UDP */
 	bool used[2];
-	uint64_t resets; /* RSTs sent, as last read */
+	int64_t resets; /* RSTs sent, as last read */
 	uint64_t resets_ns;
 	bool resets_known;
 	bool complained;
@@ -169,6 +169,7 @@ struct steering {
 	char audit_path[300];
 	int audit_fd;
 	bool started;
+	bool detaching;
 	uint64_t first_ns; /* when the first poll was */
 	bool save;	   /* something is to be kept */
 	uint64_t poll_cost_ns;
@@ -183,6 +184,10 @@ struct steering {
 	void (*admin_soon)(void *ctx); /* a stream has bytes */
 	void *admin_ctx;
 };
+
+/* ---- steering.c ---- */
+
+void steering_pin_base(const struct config *config, char base[256]);
 
 /* ---- steering_poll.c ---- */
 

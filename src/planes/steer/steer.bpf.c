@@ -152,7 +152,7 @@ static __always_inline void count_selected(struct sk_reuseport_md *ctx, __u32 sl
 {
 	struct steer_member_count *row = counts_of(slot);
 
-	count(STEER_COUNT_SELECTED);
+	/* STEER_COUNT_SELECTED is the sum of these rows: one lookup less. */
 	if (reason != STEER_COUNT_SELECTED)
 		count(reason);
 	if (row) {

@@ -23,34 +23,43 @@ static __always_inline const void *packet_header(struct sk_reuseport_md *ctx)
 	return skb->head + skb->network_header;
 }
 
+static __always_inline void packet_source_of_ipv4(__be32 addr[4], __be32 source)
+{
+	addr[0] = addr[1] = 0;
+	addr[2] = bpf_htonl(0xffff);
+	addr[3] = source;
+}
+
+static __always_inline void packet_source_there(struct sk_reuseport_md *ctx, __be32 addr[4])
+{
+	const void *header = packet_header(ctx);
+	const struct iphdr *ip = bpf_rdonly_cast(header, bpf_core_type_id_kernel(struct iphdr));
+	const struct ipv6hdr *ip6 = bpf_rdonly_cast(header,
+						    bpf_core_type_id_kernel(struct ipv6hdr));
+
+	if (ip->version == 4)
+		packet_source_of_ipv4(addr, ip->saddr);
+	else
+		__builtin_memcpy(addr, &ip6->saddr, sizeof(ip6->saddr));
+}
+
 /* The source as IPv6 has it, IPv4 as ::ffff:a.b.c.d.  False: it cannot be read. */
 static __always_inline bool packet_source(struct sk_reuseport_md *ctx, __be32 addr[4])
 {
-	bool is_ipv4 = ctx->eth_protocol == bpf_htons(ETH_P_IP);
+	__be32 source;
 
-	if (is_ipv4) {
-		addr[0] = addr[1] = 0;
-		addr[2] = bpf_htonl(0xffff);
-	}
-	if (steer_const.reads_group && is_ipv4) {
-		const struct iphdr *ip = bpf_rdonly_cast(packet_header(ctx),
-							 bpf_core_type_id_kernel(struct iphdr));
-
-		addr[3] = ip->saddr;
-		return true;
-	}
 	if (steer_const.reads_group) {
-		const struct ipv6hdr *ip = bpf_rdonly_cast(packet_header(ctx),
-							   bpf_core_type_id_kernel(struct ipv6hdr));
-
-		__builtin_memcpy(addr, &ip->saddr, sizeof(ip->saddr));
+		packet_source_there(ctx, addr);
 		return true;
 	}
-	if (is_ipv4)
-		return bpf_skb_load_bytes_relative(ctx, offsetof(struct iphdr, saddr), &addr[3], 4,
+	if (ctx->eth_protocol != bpf_htons(ETH_P_IP))
+		return bpf_skb_load_bytes_relative(ctx, offsetof(struct ipv6hdr, saddr), addr, 16,
 						   BPF_HDR_START_NET) == 0;
-	return bpf_skb_load_bytes_relative(ctx, offsetof(struct ipv6hdr, saddr), addr, 16,
-					   BPF_HDR_START_NET) == 0;
+	if (bpf_skb_load_bytes_relative(ctx, offsetof(struct iphdr, saddr), &source, sizeof(source),
+					BPF_HDR_START_NET))
+		return false;
+	packet_source_of_ipv4(addr, source);
+	return true;
 }
 
 /* Source, then destination. */

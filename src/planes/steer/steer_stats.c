@@ -7,6 +7,29 @@
 #include "abi/wg_demux_abi.h"
 #include "steer_internal.h"
 
+/* All slots' packets, in one call of the kernel where it can: Linux 5.13. */
+static uint64_t selected(const struct steer *steer)
+{
+	__u32 count = STEER_MAX_SLOTS + 1, batch;
+	size_t rows = count * (size_t)steer->cpus;
+	struct steer_member_count *values = calloc(rows, sizeof(*values));
+	__u32 *keys = calloc(count, sizeof(*keys));
+	uint64_t sum = 0;
+
+	if (values && keys &&
+	    bpf_map_lookup_batch(steer->maps[STEER_MAP_MEMBERS], NULL, &batch, keys, values, &count,
+				 NULL) < 0 &&
+	    errno != ENOENT)
+		for (__u32 slot = 0; slot < STEER_MAX_SLOTS; slot++)
+			bpf_map_lookup_elem(steer->maps[STEER_MAP_MEMBERS], &slot,
+					    &values[slot * (size_t)steer->cpus]);
+	for (size_t i = 0; values && keys && i < rows; i++)
+		sum += values[i].selected_packets;
+	free(values);
+	free(keys);
+	return sum;
+}
+
 int steer_counters(const struct steer *steer, uint64_t counters[STEER_COUNTERS_END])
 {
 	uint64_t *values = calloc((size_t)steer->cpus, sizeof(*values));
@@ -21,6 +44,7 @@ int steer_counters(const struct steer *steer, uint64_t counters[STEER_COUNTERS_E
 			counters[i] += values[cpu];
 	}
 	free(values);
+	counters[STEER_COUNT_SELECTED] = selected(steer);
 	return 0;
 }
 

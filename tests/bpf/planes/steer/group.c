@@ -299,9 +299,27 @@ static void sum(int map, __u32 rows, size_t words, uint64_t *ret)
 	}
 }
 
+uint64_t group_count(const struct group *group, enum steer_counter counter)
+{
+	uint64_t values[MAX_CPUS], total = 0;
+	static struct counts counts;
+	__u32 row = counter;
+
+	if (counter == STEER_COUNT_SELECTED) {
+		group_counts(group, &counts);
+		return counts.of[counter];
+	}
+	must(bpf_map_lookup_elem(bpf_map__fd(group->bpf->maps.steer_counters), &row, values) == 0);
+	for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++)
+		total += values[cpu];
+	return total;
+}
+
 void group_counts(const struct group *group, struct counts *ret)
 {
 	sum(bpf_map__fd(group->bpf->maps.steer_counters), STEER_COUNTERS_END, 1, ret->of);
 	sum(bpf_map__fd(group->bpf->maps.steer_members), STEER_MAX_SLOTS + 1,
 	    sizeof(ret->members[0]) / sizeof(uint64_t), (uint64_t *)ret->members);
+	for (unsigned slot = 0; slot <= STEER_MAX_SLOTS; slot++)
+		ret->of[STEER_COUNT_SELECTED] += ret->members[slot].selected_packets;
 }

@@ -62,5 +62,6 @@ unsigned group_receive(const struct group *group);
 unsigned group_reach(const struct group *group, int *client, const void *payload, size_t length);
 
 void group_counts(const struct group *group, struct counts *ret);
+uint64_t group_count(const struct group *group, enum steer_counter counter);
 
 #endif

@@ -28,14 +28,6 @@ static struct group *open_as(unsigned policy, bool udp, int family, unsigned cou
 	return group_open(&is, family, count);
 }
 
-static uint64_t counted(const struct group *group, enum steer_counter counter)
-{
-	static struct counts counts;
-
-	group_counts(group, &counts);
-	return counts.of[counter];
-}
-
 /* ---- the kernel's choice, foretold ---- */
 
 struct heard {
@@ -161,17 +153,17 @@ static void a_member_that_nobody_knows_is_counted_as_such(void **state)
 
 /* ---- the canary ---- */
 
-/* Which flows are the policy's: all get to member 0 then. */
+/* Which flows are the policy's. */
 static void find_policys(struct group *group, uint32_t canary, const int *clients, bool *ret,
 			 unsigned flows)
 {
 	group->control->canary = canary;
 	for (unsigned i = 0; i < flows; i++) {
-		uint64_t before = counted(group, STEER_COUNT_SELECTED);
+		uint64_t before = group_count(group, STEER_COUNT_CANARY_OUT);
 		int client = clients[i];
 
 		group_reach(group, &client, "x", 1);
-		ret[i] = counted(group, STEER_COUNT_SELECTED) > before;
+		ret[i] = group_count(group, STEER_COUNT_CANARY_OUT) == before;
 	}
 }
 
@@ -361,6 +353,23 @@ static void source_hash_goes_by_the_whole_address_alone(void **state)
 	}
 }
 
+static void sources_are_the_same_without_the_kernels_structures(void **state)
+{
+	for (size_t f = 0; f < 2; f++) {
+		struct steer_const is = { .policy = STEER_SOURCE_HASH, .udp = 1, .reads_group = 1 };
+		unsigned with[33] = { 0 }, without[33] = { 0 };
+		struct group *group = group_open(&is, families[f], MEMBERS);
+
+		check_sources(group, "x", 1, with);
+		group_close(group);
+		is.reads_group = 0;
+		group = group_open(&is, families[f], MEMBERS);
+		check_sources(group, "x", 1, without);
+		group_close(group);
+		assert_memory_equal(with, without, sizeof(with));
+	}
+}
+
 static void handshakes_go_where_user_space_says_they_do(void **state)
 {
 	char initiation[148] = { 1 };
@@ -419,6 +428,7 @@ int tests_of_sets(void)
 		cmocka_unit_test(idle_members_other_than_the_plans_get_alike),
 		cmocka_unit_test(random_reaches_everybody_from_one_port),
 		cmocka_unit_test(source_hash_goes_by_the_whole_address_alone),
+		cmocka_unit_test(sources_are_the_same_without_the_kernels_structures),
 		cmocka_unit_test(handshakes_go_where_user_space_says_they_do),
 		cmocka_unit_test(cpu_local_goes_by_the_cpu_that_received),
 	};

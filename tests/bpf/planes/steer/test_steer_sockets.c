@@ -32,14 +32,6 @@ static struct group *open_as(unsigned policy, bool udp)
 	return group_open(&is, AF_INET, MEMBERS);
 }
 
-static uint64_t counted(const struct group *group, enum steer_counter counter)
-{
-	static struct counts counts;
-
-	group_counts(group, &counts);
-	return counts.of[counter];
-}
-
 /* A packet that the program cannot give to slot reaches the kernel's choice, and counter says why.
  */
 static void check_fails_open(struct group *group, uint16_t slot, enum steer_counter counter)
@@ -50,11 +42,11 @@ static void check_fails_open(struct group *group, uint16_t slot, enum steer_coun
 
 	group->control->mode = STEER_FALLBACK;
 	kernel = group_reach(group, &client, "x", 1);
-	before = counted(group, counter);
+	before = group_count(group, counter);
 	group_plan(group, slot);
 	group->control->mode = STEER_ENFORCE;
 	assert_int_equal(group_reach(group, &client, "x", 1), kernel);
-	assert_int_equal(counted(group, counter), before + 1);
+	assert_int_equal(group_count(group, counter), before + 1);
 	close(client);
 }
 
@@ -122,7 +114,7 @@ static void a_socket_that_is_held_is_found_in_the_sockmap(void **state)
 		group->table->slot_flags[slot] |= STEER_MEMBER_HELD;
 		group->control->held = 1;
 		assert_int_equal(group_reach(group, &client, "x", 1), 1);
-		assert_int_equal(counted(group, STEER_COUNT_SELECTED), 1);
+		assert_int_equal(group_count(group, STEER_COUNT_SELECTED), 1);
 		group_plan(group, group_slot(3));
 		assert_int_equal(group_reach(group, &client, "x", 1), 3);
 		group->table->slot_flags[group_slot(3)] |= STEER_MEMBER_HELD;
@@ -151,7 +143,7 @@ static void a_train_of_segments_goes_by_its_first(void **state)
 		group_send(group, client, train, sizeof(train));
 		for (unsigned i = 0; i < 20; i++)
 			assert_int_equal(group_receive(group), 3);
-		assert_int_equal(counted(group, STEER_COUNT_INDEX), 1);
+		assert_int_equal(group_count(group, STEER_COUNT_INDEX), 1);
 		close(client);
 		group_close(group);
 	}
@@ -220,7 +212,7 @@ static void shadow_leaves_migration_to_the_kernel(void **state)
 
 	migrate(group, STEER_SHADOW, got);
 	assert_int_equal(got[1] + got[2] + got[3], CONNECTIONS);
-	assert_int_equal(counted(group, STEER_COUNT_MIGRATED), 0);
+	assert_int_equal(group_count(group, STEER_COUNT_MIGRATED), 0);
 	group_close(group);
 }
 
@@ -266,14 +258,14 @@ static void flows_stay_while_their_member_does(void **state)
 		group_plan(group, group_slot(2));
 		assert_int_equal(group_reach(group, &old, "x", 1), 1);
 		assert_int_equal(group_reach(group, &new, "x", 1), 2);
-		assert_int_equal(counted(group, STEER_COUNT_FLOW_NEW), 2);
-		assert_int_equal(counted(group, STEER_COUNT_FLOW_KEPT), 1);
+		assert_int_equal(group_count(group, STEER_COUNT_FLOW_NEW), 2);
+		assert_int_equal(group_count(group, STEER_COUNT_FLOW_KEPT), 1);
 		/* The slot is another socket's by now. */
 		group->table->cookies[group_slot(1)] = group->cookies[3];
 		assert_int_equal(group_reach(group, &old, "x", 1), 2);
-		assert_int_equal(counted(group, STEER_COUNT_FLOW_MOVED), 1);
+		assert_int_equal(group_count(group, STEER_COUNT_FLOW_MOVED), 1);
 		assert_int_equal(group_reach(group, &old, "x", 1), 2);
-		assert_int_equal(counted(group, STEER_COUNT_FLOW_KEPT), 2);
+		assert_int_equal(group_count(group, STEER_COUNT_FLOW_KEPT), 2);
 		close(old);
 		close(new);
 		group_close(group);
@@ -292,7 +284,7 @@ static void a_flow_that_was_idle_for_too_long_is_new(void **state)
 	assert_int_equal(group_reach(group, &client, "x", 1), 1);
 	age_flows(group, TIMEOUT_NS);
 	assert_int_equal(group_reach(group, &client, "x", 1), 2);
-	assert_int_equal(counted(group, STEER_COUNT_FLOW_NEW), 2);
+	assert_int_equal(group_count(group, STEER_COUNT_FLOW_NEW), 2);
 	close(client);
 	group_close(group);
 }
@@ -314,7 +306,7 @@ static void flows_stay_when_the_policy_is_put_in_force(void **state)
 		assert_int_equal(group_reach(group, &client, "x", 1), kernel);
 		group->control->mode = STEER_ENFORCE;
 		assert_int_equal(group_reach(group, &client, "x", 1), kernel);
-		assert_int_equal(counted(group, STEER_COUNT_FLOW_KEPT), 1);
+		assert_int_equal(group_count(group, STEER_COUNT_FLOW_KEPT), 1);
 		close(client);
 		group_close(group);
 	}
