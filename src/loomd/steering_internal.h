@@ -134,7 +134,7 @@ struct group {
 	uint32_t max_over_mean_permille, jain_permille;
 	uint64_t resets;
 	uint64_t restart_until_ns; /* a member left, or leaves: 0: none ever did */
-	struct ghost *ghosts; /* owned; the eldest first; NULL: none yet */
+	struct ghost *ghosts;	   /* owned; the eldest first; NULL: none yet */
 	size_t ghost_count;
 	uint64_t sampled_ns;
 	json_t *saved_members; /* owned; of the state file */
@@ -151,7 +151,7 @@ struct steering {
 	struct loop_timer *poll_timer;
 	struct loop_timer *sample_timer;
 	struct loop_timer *probe_timer; /* NULL: no group has a probe */
-	struct steer_truth *truth; /* owned */
+	struct steer_truth *truth;	/* owned */
 	bool exact;
 	bool reads_group;
 	bool migrates;
@@ -210,6 +210,8 @@ struct member *members_by_slot(struct group *group, uint16_t slot);
 int members_socket(struct group *group, size_t part, struct err *err);
 void member_activate(struct group *group, struct member *member);
 void member_drain(struct group *group, struct member *member, uint64_t deadline_ns, uint64_t now);
+/* Reads what it got since it came. */
+void member_count(struct group *group, struct member *member);
 const char *member_text(const struct member *member, char text[64]);
 
 /* Gives the member a slot and the slot its socket (borrowed). */
