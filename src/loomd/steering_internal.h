@@ -57,8 +57,9 @@ struct member {
 	uint64_t used_packets;	    /* counter at drain_empty_ns: UDP flows that go on */
 	uint64_t past_packets;	    /* counters at the last period's end */
 	uint32_t past_drops;
-	uint32_t past_queue;	  /* the longest of this period */
-	uint64_t rate_packets;	  /* counter at the last sample */
+	uint32_t past_queue;		  /* the longest of this period */
+	uint64_t rate_packets;		  /* counter at the last sample */
+	struct steer_member_count before; /* the slot's, when it came */
 	struct member_past *past; /* owned; [STEERING_HISTORY], NULL until the first period */
 	uint64_t join_id;	  /* by libloom: 0 otherwise */
 	bool fresh;		  /* its owner is not known yet */
