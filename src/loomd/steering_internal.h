@@ -137,6 +137,7 @@ struct group {
 	uint64_t restart_until_ns; /* a member left, or leaves: 0: none ever did */
 	struct ghost *ghosts;	   /* owned; the eldest first; NULL: none yet */
 	size_t ghost_count;
+	uint64_t slot_empty; /* the counter at the last sample */
 	uint64_t sampled_ns;
 	json_t *saved_members; /* owned; of the state file */
 
@@ -202,6 +203,8 @@ struct group *steering_group(struct steering *steering, const char *name);
 void members_sync(struct group *group, uint64_t now);
 /* Names of the fresh ones' owners; takes their sockets in. */
 void members_admit(struct group *group, const struct sock_owners *owners, uint64_t now);
+/* Puts sockets back into the slots that somebody else emptied. */
+void members_refill(struct group *group);
 /* Quarantines and drains that end. */
 void members_age(struct group *group, uint64_t now);
 void members_free(struct group *group);

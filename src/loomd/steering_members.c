@@ -451,6 +451,37 @@ void members_admit(struct group *group, const struct sock_owners *owners, uint64
 	}
 }
 
+/* Somebody else may have emptied a slot; the kernel's hash serves its flows meanwhile. */
+static void refill(struct group *group, struct member *member)
+{
+	struct part *part = &group->parts[member->part];
+	struct err err = { 0 };
+	char text[64];
+	int socket;
+
+	if (!part->steer || member->view.slot == STEER_NOBODY || member->view.held ||
+	    !member->view.pid || steer_has(part->steer, member->view.slot, member->view.cookie))
+		return;
+	/* Gone as well: the next look at the kernel tells. */
+	socket = pidfd_take_socket((pid_t)member->view.pid, member->view.inode, &err);
+	if (socket < 0)
+		return;
+	steer_take(part->steer, member->view.slot);
+	if (steer_put(part->steer, member->view.slot, socket, &member->view.held, &err) < 0)
+		log_warning("group %s: %s", group->name, err.text);
+	else
+		log_warning("group %s: somebody emptied %s: filled again", group->name,
+			    member_text(member, text));
+	part->dirty = true;
+	close(socket);
+}
+
+void members_refill(struct group *group)
+{
+	for (size_t i = 0; i < group->member_count; i++)
+		refill(group, &group->members[i]);
+}
+
 /* ---- states ---- */
 
 void member_activate(struct group *group, struct member *member)

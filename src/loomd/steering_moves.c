@@ -336,6 +336,9 @@ void moves_sample(struct group *group, uint64_t now)
 	struct rollout_move move;
 
 	count(group, counters);
+	if (counters[STEER_COUNT_SLOT_EMPTY] > group->slot_empty)
+		members_refill(group);
+	group->slot_empty = counters[STEER_COUNT_SLOT_EMPTY];
 	note_balance(group, now);
 	rollout_gate(&group->rollout,
 		     report_gate(group->steering, (enum config_steer_policy)group->policy.policy));

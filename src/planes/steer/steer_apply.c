@@ -67,14 +67,13 @@ void steer_write(struct steer *steer, const struct steer_table *table, bool rest
 }
 
 /* A predecessor gave it the slot already. */
-static bool is_there(const struct steer *steer, __u32 slot, int socket)
+static bool is_there(const struct steer *steer, uint16_t slot, int socket)
 {
-	__u64 cookie = 0, there = 0;
+	uint64_t cookie = 0;
 	socklen_t size = sizeof(cookie);
 
 	return getsockopt(socket, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 &&
-	       bpf_map_lookup_elem(steer->maps[STEER_MAP_SOCKS], &slot, &there) == 0 &&
-	       there == cookie;
+	       steer_has(steer, slot, cookie);
 }
 
 /* A map that was freed lets go of its sockets a moment later. */
@@ -128,6 +127,23 @@ int steer_put(struct steer *steer, uint16_t slot, int socket, bool *ret_held, st
 				r == -EINVAL  ? "it is not a bound, listening SO_REUSEPORT socket"
 				: r == -EBUSY ? "another tool's map holds it already"
 					      : strerror(-r));
+}
+
+bool steer_has(const struct steer *steer, uint16_t slot, uint64_t cookie)
+{
+	__u32 key = slot;
+	__u64 found;
+
+	return bpf_map_lookup_elem(steer->maps[STEER_MAP_SOCKS], &key, &found) == 0 &&
+	       found == cookie;
+}
+
+void steer_take(struct steer *steer, uint16_t slot)
+{
+	__u32 key = slot;
+
+	bpf_map_delete_elem(steer->maps[STEER_MAP_SOCKS], &key);
+	bpf_map_delete_elem(steer->maps[STEER_MAP_HELD], &key);
 }
 
 int steer_index_put(struct steer *steer, uint32_t index, uint16_t slot)
