@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/must.h"
+#include "casts.h"
 #include "group.h"
 #include "tests.h"
 
@@ -26,7 +27,7 @@
 static struct group *open_as(unsigned policy, bool udp)
 {
 	const struct steer_const is = {
-		.policy = policy, .udp = udp, .migrates = !udp, .reads_group = 1
+		.policy = policy, .udp = udp, .migrates = !udp, .reads_group = casts_exist()
 	};
 
 	return group_open(&is, AF_INET, MEMBERS);
@@ -127,7 +128,9 @@ static void a_socket_that_is_held_is_found_in_the_sockmap(void **state)
 
 static void a_train_of_segments_goes_by_its_first(void **state)
 {
-	const struct steer_const is = { .policy = STEER_WIREGUARD, .udp = 1, .reads_group = 1 };
+	const struct steer_const is = { .policy = STEER_WIREGUARD,
+					.udp = 1,
+					.reads_group = casts_exist() };
 	static const int families[] = { AF_INET, AF_INET6 };
 
 	for (unsigned f = 0; f < 2; f++) {
@@ -239,7 +242,7 @@ static struct group *open_generation(int family)
 {
 	const struct steer_const is = { .policy = STEER_GENERATION,
 					.udp = 1,
-					.reads_group = 1,
+					.reads_group = casts_exist(),
 					.flow_timeout_ns = TIMEOUT_NS };
 
 	return group_open(&is, family, MEMBERS);
@@ -325,7 +328,7 @@ static void a_trace_tells_what_was_read_and_decided(void **state)
 {
 	struct steer_const is = { .policy = STEER_WIREGUARD,
 				  .udp = 1,
-				  .reads_group = 1,
+				  .reads_group = casts_exist(),
 				  .traced = 1,
 				  .trace_address = { 0, 0, htonl(0xffff), htonl(0x7f000203) } };
 	struct group *group = group_open(&is, AF_INET, MEMBERS);
