@@ -106,16 +106,20 @@ static long group_step(__u32 step, struct group_walk *walk)
  * connected. */
 __noinline __u32 group_walk(struct sk_reuseport_md *ctx, __u32 from)
 {
-	const struct sock_reuseport *group = group_of(ctx);
 	struct group_walk walk = {
-		.socks = group_socks(ctx),
 		.i = from,
 		.cpu = bpf_get_smp_processor_id(),
 		.slot = STEER_NOBODY,
 	};
+	const struct sock_reuseport *group;
 
+	/* Before Linux 6.8 the verifier judges functions that nobody calls. */
+	if (!steer_const.reads_group)
+		return walk.slot;
+	group = group_of(ctx);
 	if (!group)
 		return walk.slot;
+	walk.socks = group_socks(ctx);
 	walk.num = group->num_socks;
 	walk.any = !bpf_core_field_exists(group->incoming_cpu) || !group->incoming_cpu;
 	bpf_loop(walk.num, group_step, &walk, 0);
