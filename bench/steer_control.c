@@ -18,6 +18,7 @@
 #include "model/steer_plan.h"
 #include "planes/steer/steer.h"
 #include "planes/steer/steer_truth.h"
+#include "planes/steer/steer_view.h"
 
 #define MAX_ROUNDS 10000
 
@@ -95,12 +96,14 @@ static void set_mode(struct steer *steer, int round)
 	steer_set_mode(steer, round & 1 ? STEER_ENFORCE : STEER_SHADOW, 0);
 }
 
+static enum steer_policy loaded;
+
 static void load(struct steer *steer, int round)
 {
-	struct steer_policy_options policy = { .policy = round & 1 ? STEER_LEAST_LOADED
-								   : STEER_WEIGHTED };
+	struct steer_policy_options policy = { .policy = loaded, .length = 1 };
 	struct err err = { 0 };
 
+	(void)round;
 	if (steer_load(steer, &policy, &err) < 0)
 		die("%s", err.text);
 }
@@ -174,6 +177,17 @@ static void measure(const char *name, void (*run)(struct steer *, int), struct s
 	       (double)took[times - 1] / 1e3);
 }
 
+static void load_each(struct steer *steer)
+{
+	for (int i = STEER_HASH; i <= STEER_GENERATION; i++) {
+		char name[64];
+
+		loaded = (enum steer_policy)i;
+		snprintf(name, sizeof(name), "program loaded: %s", steer_policy_name(loaded));
+		measure(name, load, steer, rounds / 20 + 1);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct steer_options options = { .udp = true,
@@ -210,7 +224,7 @@ int main(int argc, char **argv)
 	measure("a slot's socket replaced", replace_socket, steer, rounds);
 	measure("counters read", read_counters, steer, rounds);
 	measure("sockets read", read_rows, steer, rounds);
-	measure("program loaded", load, steer, rounds / 10 + 1);
+	load_each(steer);
 	measure("group made and removed", open_close, steer, rounds / 10 + 1);
 	steer_close(steer, PLANE_DETACH);
 	return 0;
