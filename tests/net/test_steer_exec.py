@@ -14,7 +14,7 @@ WORKERS = 3
 
 # Knows nothing of Loom, binds by itself, and ends at SIGTERM once it has answered whom it accepted.
 PROGRAM = """
-import os, select, signal, socket, sys
+import os, select, signal, socket, sys, time
 ended, wake = [], socket.socketpair()
 wake[1].setblocking(False)
 signal.set_wakeup_fd(wake[1].fileno())
@@ -30,6 +30,7 @@ while not ended:
     try:
         if udp:
             data, who = s.recvfrom(2048)
+            time.sleep(0.001)  # so that something waits in the queue
             s.sendto(me + b" " + data, who)
             continue
         c = s.accept()[0]
@@ -38,6 +39,7 @@ while not ended:
         c.settimeout(5)
         try:
             c.recv(64)
+            time.sleep(0.001)
             c.sendall(me + b"\\n")
         except OSError: pass
 """
@@ -74,7 +76,7 @@ def test_workers_are_replaced_under_load_without_loss(net, protocol, kind):
     with steered(net, protocol) as loom, Exec(net, protocol) as workers:
         loom.settled(WORKERS)
         loom.rollout("enforced")
-        options = {"rate": 2000} if kind == "echo" else {"lanes": 16}
+        options = {"lanes": 64}
         with net.load(kind, timeout=5000, **options) as load:
             load.more(500)
             for generation in (1, 2, 3):
