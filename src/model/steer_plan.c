@@ -156,6 +156,7 @@ static void fill_members(const struct steer_plan_input *input, struct steer_tabl
 		};
 		table->slot_flags[member->slot] = (__u8)flags;
 		table->identity[member->slot] = member->slot;
+		table->cookies[member->slot] = member->cookie;
 	}
 	table->member_count = (__u32)input->count;
 }

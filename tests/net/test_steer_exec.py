@@ -1,6 +1,6 @@
-"""loom exec with loomd: programs that know nothing are members, and are replaced under load without loss."""
+"""loom exec: a program that knows nothing of Loom but LISTEN_FDS, restarted under load, loses nothing."""
+import contextlib
 import os
-import re
 import signal
 import sys
 
@@ -8,57 +8,31 @@ import pytest
 
 from balancer import BUILD
 from lab import until
-from steering import ADDRESS, PORT, Server, SteerLoom, group, steer_lab
+from steering import ADDRESS, PORT, SteerLoom, group, steer_lab
 
-WORKERS = 3
+WORKERS = 4
 
-# Knows nothing of Loom, binds by itself, and ends at SIGTERM once it has answered whom it accepted.
-PROGRAM = """
-import os, select, signal, socket, sys, time
-ended, wake = [], socket.socketpair()
-wake[1].setblocking(False)
-signal.set_wakeup_fd(wake[1].fileno())
-signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
-udp = sys.argv[1] == "udp"
-me = os.environ["LOOM_WORKER"].encode()
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
-s.bind((sys.argv[2], int(sys.argv[3])))
-if not udp: s.listen(512)
-s.setblocking(False)
-while not ended:
-    if s not in select.select([s, wake[0]], [], [])[0]: continue
-    try:
-        if udp:
-            data, who = s.recvfrom(2048)
-            time.sleep(0.001)  # so that something waits in the queue
-            s.sendto(me + b" " + data, who)
-            continue
-        c = s.accept()[0]
-    except BlockingIOError: continue
-    with c:
-        c.settimeout(5)
-        try:
-            c.recv(64)
-            time.sleep(0.001)
-            c.sendall(me + b"\\n")
-        except OSError: pass
-"""
-
-
-class Exec(Server):
-    """Workers of loom exec, which loomd finds by their address."""
-
-    def __init__(self, net, protocol, *options):
-        self.net, self.name, self.port = net, f"exec-{protocol}", PORT
-        env = dict(os.environ, LOOM_STEER_SOCKET=str(net.lab.dir / "join.sock"),
-                   LOOM_BIND_LIBRARY=str(BUILD / "src/libloom/libloom-bind.so"))
-        self.process = net.host.spawn(self.name, BUILD / "loom", "exec", "--listen", f"{protocol}:{ADDRESS}:{PORT}", "--workers",
-                                      WORKERS, "--hook", "--ready-after", "200", *options, "--", sys.executable, "-c", PROGRAM,
-                                      protocol, ADDRESS, PORT, env=env)
-
-    def roll(self, generation):
-        self.process.send(signal.SIGHUP)
-        self.process.wait_line(f"rolling restart to generation {generation} is complete", timeout=60)
+# Answers name the generation and the worker, GENERATION * 10 + WORKER.
+PROGRAM = {
+    "udp": """
+import os, socket
+sock = socket.socket(fileno=3)
+head = b"%d " % (int(os.environ["LOOM_GENERATION"]) * 10 + int(os.environ["LOOM_WORKER"]))
+while True:
+    data, peer = sock.recvfrom(65535)
+    sock.sendto(head + data, peer)
+""",
+    "tcp": """
+import os, socket
+sock = socket.socket(fileno=3)
+answer = b"%d\\n" % (int(os.environ["LOOM_GENERATION"]) * 10 + int(os.environ["LOOM_WORKER"]))
+while True:
+    peer, _ = sock.accept()
+    with peer:
+        if peer.recv(64):
+            peer.send(answer)
+""",
+}
 
 
 @pytest.fixture(scope="module")
@@ -67,35 +41,50 @@ def net():
         yield made
 
 
-def steered(net, protocol):
-    return SteerLoom(net, [group(protocol, members=[{"join": True}], guard="off", quarantine="20ms")], poll="10ms")
+class Exec:
+    """Four workers under 'loom exec'."""
+
+    def __init__(self, net, protocol):
+        self.net = net
+        self.process = net.host.spawn(
+            "exec", BUILD / "loom", "exec", "--listen", f"{protocol}:{ADDRESS}:{PORT}", "--group", "g", "--workers", WORKERS,
+            "--generation", "1", "--ready-after", "100", "--socket", net.lab.dir / "join.sock", "--",
+            sys.executable, "-c", PROGRAM[protocol])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.net.lab.end(self.process)
+
+    def roll(self, generation):
+        self.process.send(signal.SIGHUP)
+        self.process.wait_line(f"restart to generation {generation} is complete", 20)
 
 
-@pytest.mark.parametrize("protocol, kind", [("tcp", "line"), ("udp", "echo")])
-def test_workers_are_replaced_under_load_without_loss(net, protocol, kind):
-    with steered(net, protocol) as loom, Exec(net, protocol) as workers:
+def generations(loom):
+    return sorted(row["generation"] for row in loom.members())
+
+
+@pytest.mark.parametrize("protocol, kind", [("udp", "echo"), ("tcp", "line")])
+def test_rolling_restarts_of_loom_exec_lose_nothing(net, protocol, kind):
+    with SteerLoom(net, [group(protocol, policy="hash", members=[{"join": True}], guard="off")], poll="10ms") as loom, \
+            Exec(net, protocol) as workers:
         loom.settled(WORKERS)
+        assert generations(loom) == [1] * WORKERS
         loom.rollout("enforced")
-        options = {"lanes": 64}
-        with net.load(kind, timeout=5000, **options) as load:
-            load.more(500)
-            for generation in (1, 2, 3):
+        with net.load(kind, lanes=16, rate=3000, timeout=5000) as load:
+            for generation in (2, 3):
+                load.more(300)
                 workers.roll(generation)
-                load.more(200)
+                assert generations(loom) == [generation] * WORKERS
+            load.more(300)
         assert load.failed() == 0, load.complaint()
-        assert set(load.by_worker()) == set(range(WORKERS))
-        members = loom.group()["members"]
-        assert {row["generation"] for row in members if row["state"] == "active"} == {3}
-
-
-def test_a_daemon_that_comes_later_and_comes_again_finds_the_workers(net):
-    with Exec(net, "udp") as workers:
-        net.listening(PORT, WORKERS, udp=True)
-        with steered(net, "udp") as loom:
-            loom.settled(WORKERS)
-        until("they are alone again", lambda: sum("is not steered" in line for line in workers.process.lines) == 2 * WORKERS)
-        with steered(net, "udp") as loom:
-            loom.settled(WORKERS)
-            labels = {row["label"] for row in loom.group()["members"]}
-        assert labels == {f"worker {number}" for number in range(WORKERS)}
-        assert any(re.search(r"worker 2 is member \d+ of the group of udp:", line) for line in workers.process.lines)
+        served = set(load.by_worker())
+        assert {30, 31, 32, 33} < served <= {g * 10 + n for g in (1, 2, 3) for n in range(WORKERS)}
+        pids = [row["pid"] for row in loom.members()]
+    # It has taken its workers with it.
+    until("no socket is left", lambda: net.sockets(PORT, protocol == "udp") == 0)
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError):
+            assert os.readlink(f"/proc/{pid}/exe") != sys.executable

@@ -13,7 +13,7 @@ REQUESTS = 2000
 TARGET, BOUND = 50, 10  # times fewer failures: what is promised, and what is asserted on a busy machine
 
 SERVERS = {
-    "tcp": lambda net: net.python("tcp", backlog=8),
+    "tcp": lambda net: net.python("tcp", backlog=32),
     "nginx": Nginx,
     "udp": lambda net: net.python("udp", buffer=16384),
 }
@@ -38,7 +38,7 @@ def failures(net, server, pid):
     udp = KINDS[server.load_kind] == "udp"
     os.kill(pid, signal.SIGSTOP)
     try:
-        with net.load(server.load_kind, count=REQUESTS, lanes=16, timeout=80) as load:
+        with net.load(server.load_kind, count=REQUESTS, lanes=24, timeout=80) as load:
             load.finish()
         stuck = max(net.queues(PORT, udp))
     finally:

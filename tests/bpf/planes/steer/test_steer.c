@@ -12,12 +12,12 @@
 #define EXIT_SKIPPED 77
 
 static struct group *groups[64];
-static unsigned group_count;
+static unsigned opened;
 
 void tests_at_exit(struct group *group)
 {
-	must(group_count < 64);
-	groups[group_count++] = group;
+	must(opened < 64);
+	groups[opened++] = group;
 }
 
 int main(void)
@@ -30,7 +30,7 @@ int main(void)
 	}
 	group_enter_namespace();
 	failed = tests_of_rows() + tests_of_sets() + tests_of_sockets();
-	while (group_count)
-		group_close(groups[--group_count]);
+	while (opened)
+		group_close(groups[--opened]);
 	return failed != 0;
 }
