@@ -44,9 +44,9 @@ void steer_set_error(struct loom_steer *steer, const char *fmt, ...)
 
 int steer_check_socket(int fd, uint64_t *ret_cookie)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = { 0 };
 	socklen_t length = sizeof(address);
-	int type, listens, reuse;
+	int type = 0, listens = 0, reuse = 0;
 
 	if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
 		return -errno;
@@ -64,13 +64,12 @@ int steer_check_socket(int fd, uint64_t *ret_cookie)
 
 static int copy_text(char *ret, size_t size, const char *text)
 {
-	size_t len = text ? strlen(text) : 0;
-
-	if (len >= size)
+	if (!text)
+		text = "";
+	if (strlen(text) >= size)
 		return -EINVAL;
-	memset(ret, 0, size);
-	if (len)
-		memcpy(ret, text, len);
+	memset(ret, 0, size); /* it is sent padded */
+	strcpy(ret, text);
 	return 0;
 }
 

@@ -20,6 +20,7 @@ void join_client_break(struct join_client *client)
 		return;
 	client->broken = true;
 	loop_remove_fd(client->server->loop, client->watch);
+	client->watch = NULL; /* the loop frees it */
 	loop_arm_sooner(client->server->timer, 0);
 }
 

@@ -326,7 +326,7 @@ int steering_configure(struct steering *steering, const struct config *config, s
 
 /* ---- the whole ---- */
 
-static void pin_base(const struct config *config, char base[256])
+void steering_pin_base(const struct config *config, char base[256])
 {
 	snprintf(base, 256, "%.180s/steer@%.32s", config->ebpf.pin_path, config->instance);
 }
@@ -343,7 +343,7 @@ static int open_all(struct steering *steering, const struct config *config, stru
 {
 	int r;
 
-	pin_base(config, steering->pin_base);
+	steering_pin_base(config, steering->pin_base);
 	snprintf(steering->state_path, sizeof(steering->state_path), "%.200s/%.32s.steer.json",
 		 config->state_dir, config->instance);
 	snprintf(steering->audit_path, sizeof(steering->audit_path), "%.200s/%.32s.audit.jsonl",
@@ -366,7 +366,7 @@ static int open_all(struct steering *steering, const struct config *config, stru
 		r = loop_add_timer(steering->loop, on_poll, steering, &steering->poll_timer);
 	if (r == 0)
 		r = loop_add_timer(steering->loop, on_sample, steering, &steering->sample_timer);
-	return r == 0 ? joined_open(steering, err) : r;
+	return r == 0 && !steering->detaching ? joined_open(steering, err) : r;
 }
 
 int steering_open(struct steering **ret, const struct steering_options *options, struct err *err)
@@ -380,6 +380,7 @@ int steering_open(struct steering **ret, const struct steering_options *options,
 	steering->loop = options->loop;
 	steering->admin_soon = options->admin_soon;
 	steering->admin_ctx = options->admin_ctx;
+	steering->detaching = options->detaching;
 	steering->audit_fd = -1;
 	steering->config = options->config;
 	steering_control_init(steering);
@@ -426,28 +427,4 @@ void steering_close(struct steering *steering, enum plane_exit how)
 const struct control_steer *steering_control(struct steering *steering)
 {
 	return &steering->control;
-}
-
-/* ---- loomd detach ---- */
-
-int steering_detach(const struct config *config, struct err *err)
-{
-	struct steering *steering;
-	struct loop *loop;
-	char base[256];
-	struct steering_options options = { .config = config };
-	int r;
-
-	pin_base(config, base);
-	if (access(base, F_OK) < 0)
-		return 0;
-	r = loop_new(&loop);
-	if (r < 0)
-		return err_set(err, r, "cannot detach: %s", strerror(-r));
-	options.loop = loop;
-	r = steering_open(&steering, &options, err);
-	if (r == 0)
-		steering_close(steering, PLANE_DETACH);
-	loop_free(loop);
-	return r;
 }

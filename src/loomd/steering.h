@@ -18,6 +18,7 @@ struct steering_options {
 	struct loop *loop;	       /* borrowed; outlives it */
 	void (*admin_soon)(void *ctx); /* a stream has bytes to send */
 	void *admin_ctx;
+	bool detaching; /* to be closed at once: nobody may join */
 };
 
 /* Takes over what a predecessor left and the state file tells, and begins to watch.  A group
@@ -37,7 +38,7 @@ void steering_close(struct steering *steering, enum plane_exit how);
 
 const struct control_steer *steering_control(struct steering *steering);
 
-/* Detaches whatever an instance left: pins below base ("/sys/fs/bpf/loom"). */
+/* Detaches whatever an instance left.  Nothing is no error.  -EBUSY: the instance runs. */
 int steering_detach(const struct config *config, struct err *err);
 
 #endif

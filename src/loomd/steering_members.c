@@ -296,15 +296,18 @@ static uint16_t free_slot(struct group *group)
 }
 
 /* Takes over the slot that a predecessor of this process gave the socket. */
-static uint16_t known_slot(struct group *group, const struct member *member)
+static uint16_t known_slot(struct group *group, const struct member *member, bool *ret_new)
 {
 	const struct part *part = &group->parts[member->part];
 	const struct steer_table *table = part->steer ? steer_table(part->steer) : NULL;
 
 	for (uint32_t i = 0; table && i < table->member_count && i < STEER_MAX_SLOTS; i++)
 		if (table->members[i].cookie == member->view.cookie &&
-		    !members_by_slot(group, table->members[i].slot))
+		    !members_by_slot(group, table->members[i].slot)) {
+			*ret_new = false;
 			return table->members[i].slot;
+		}
+	*ret_new = true;
 	return free_slot(group);
 }
 
@@ -325,20 +328,21 @@ static void look_at(struct member *member, int socket)
 int members_take_in(struct group *group, struct member *member, int socket, struct err *err)
 {
 	struct part *part = &group->parts[member->part];
+	bool is_new;
 	uint16_t slot;
 	int r = part_ensure(group, member->part, err);
 
 	if (r < 0)
 		return r;
 	look_at(member, socket);
-	slot = known_slot(group, member);
+	slot = known_slot(group, member, &is_new);
 	if (slot == STEER_NOBODY)
 		return err_set(err, -ENOSPC,
 			       "cannot steer to %d members: group %s has more sockets",
 			       STEER_MAX_SLOTS + 1, group->name);
 	r = steer_put(part->steer, slot, socket, &member->view.held, err);
 	if (r == -EEXIST) {
-		/* The predecessor's: the same socket, or one that has gone without a trace. */
+		/* One that has gone without a trace. */
 		steer_take(part->steer, slot);
 		r = steer_put(part->steer, slot, socket, &member->view.held, err);
 	}
@@ -346,7 +350,26 @@ int members_take_in(struct group *group, struct member *member, int socket, stru
 		return r;
 	member->view.slot = slot;
 	part->dirty = true;
+	/* What was counted for the slot's last owner. */
+	if (is_new && steer_member_counters(part->steer, slot, &member->before) < 0)
+		memset(&member->before, 0, sizeof(member->before));
 	return 0;
+}
+
+void member_count(struct group *group, struct member *member)
+{
+	const struct steer *steer = group->parts[member->part].steer;
+	struct steer_member_count *count = &member->view.count;
+
+	if (!steer || member->view.slot == STEER_NOBODY ||
+	    steer_member_counters(steer, member->view.slot, count) < 0)
+		return;
+	count->kernel_packets -= member->before.kernel_packets;
+	count->kernel_bytes -= member->before.kernel_bytes;
+	count->selected_packets -= member->before.selected_packets;
+	count->selected_bytes -= member->before.selected_bytes;
+	count->shadow_packets -= member->before.shadow_packets;
+	count->migrated -= member->before.migrated;
 }
 
 int members_socket(struct group *group, size_t part, struct err *err)
@@ -428,6 +451,37 @@ void members_admit(struct group *group, const struct sock_owners *owners, uint64
 	}
 }
 
+/* Somebody else may have emptied a slot; the kernel's hash serves its flows meanwhile. */
+static void refill(struct group *group, struct member *member)
+{
+	struct part *part = &group->parts[member->part];
+	struct err err = { 0 };
+	char text[64];
+	int socket;
+
+	if (!part->steer || member->view.slot == STEER_NOBODY || member->view.held ||
+	    !member->view.pid || steer_has(part->steer, member->view.slot, member->view.cookie))
+		return;
+	/* Gone as well: the next look at the kernel tells. */
+	socket = pidfd_take_socket((pid_t)member->view.pid, member->view.inode, &err);
+	if (socket < 0)
+		return;
+	steer_take(part->steer, member->view.slot);
+	if (steer_put(part->steer, member->view.slot, socket, &member->view.held, &err) < 0)
+		log_warning("group %s: %s", group->name, err.text);
+	else
+		log_warning("group %s: somebody emptied %s: filled again", group->name,
+			    member_text(member, text));
+	part->dirty = true;
+	close(socket);
+}
+
+void members_refill(struct group *group)
+{
+	for (size_t i = 0; i < group->member_count; i++)
+		refill(group, &group->members[i]);
+}
+
 /* ---- states ---- */
 
 void member_activate(struct group *group, struct member *member)
@@ -452,7 +506,8 @@ static uint64_t idle_for(const struct group *group)
 {
 	if (!group->config->udp)
 		return DRAINED_FOR;
-	if (group->policy.policy == CONFIG_STEER_GENERATION)
+	/* Without another word a flow lasts as long as the program remembers it. */
+	if (group->policy.policy == CONFIG_STEER_GENERATION && !group->config->flow_idle_ns)
 		return group->policy.flow_timeout_ns;
 	return group->config->flow_idle_ns > DRAINED_FOR ? group->config->flow_idle_ns
 							 : DRAINED_FOR;
@@ -473,13 +528,10 @@ static void drained(struct group *group, struct member *member, bool by_deadline
 
 static void follow_drain(struct group *group, struct member *member, uint64_t now)
 {
-	struct part *part = &group->parts[member->part];
-	struct steer_member_count count = { 0 };
 	uint64_t packets;
 
-	if (part->steer && member->view.slot != STEER_NOBODY)
-		steer_member_counters(part->steer, member->view.slot, &count);
-	packets = count.selected_packets + count.kernel_packets;
+	member_count(group, member);
+	packets = member->view.count.selected_packets + member->view.count.kernel_packets;
 	if (member->row.queue || member->row.requests || packets != member->used_packets)
 		member->drain_empty_ns = 0;
 	else if (!member->drain_empty_ns)

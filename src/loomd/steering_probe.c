@@ -33,9 +33,9 @@ struct group_probe {
 	uint64_t next_ns;
 	uint64_t begun_ns;
 	uint64_t deadline_ns;
-	bool asked; /* http: the request is sent */
+	bool asked; /* tcp: the connection is there, the request sent */
 	bool told;  /* the answer is known; what follows it is only read */
-	size_t got; /* http: bytes of the answer */
+	size_t got; /* tcp: bytes of the answer */
 	char status[STATUS_BYTES + 1];
 	uint16_t id; /* dns */
 	bool failing;
@@ -84,7 +84,7 @@ static void finish(struct group_probe *probe, const char *fault)
 			probe->next_ns > now ? probe->next_ns - now : SOONEST_NS);
 }
 
-/* ---- http ---- */
+/* ---- tcp ---- */
 
 static bool ask_http(struct group_probe *probe)
 {
@@ -117,7 +117,7 @@ static void judge_http(struct group_probe *probe)
 	}
 }
 
-static void read_http(struct group_probe *probe)
+static void read_answer(struct group_probe *probe)
 {
 	char data[4096];
 	ssize_t n = recv(probe->fd, data, sizeof(data), 0);
@@ -155,12 +155,12 @@ static void on_connected(struct group_probe *probe)
 		finish(probe, strerror(error ? error : errno));
 		return;
 	}
+	/* What a server says unasked is read, too: see read_answer. */
+	probe->asked = true;
 	if (probe->type == CONFIG_STEER_PROBE_CONNECT) {
-		finish(probe, NULL);
-		return;
-	}
-	probe->asked = ask_http(probe);
-	if (!probe->asked) {
+		tell(probe, NULL);
+		shutdown(probe->fd, SHUT_WR);
+	} else if (!ask_http(probe)) {
 		finish(probe, "the request cannot be sent");
 		return;
 	}
@@ -198,7 +198,7 @@ static void on_event(void *ctx, uint32_t events)
 	if (probe->type == CONFIG_STEER_PROBE_DNS)
 		read_dns(probe);
 	else if (probe->asked)
-		read_http(probe);
+		read_answer(probe);
 	else
 		on_connected(probe);
 }

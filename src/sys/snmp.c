@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -51,26 +52,24 @@ int snmp_parse(const char *text, const char *protocol, const char *name, uint64_
 	return -ENOENT;
 }
 
-int snmp_read(const char *protocol, const char *name, uint64_t *ret)
+int snmp_read(const char *file, char text[SNMP_TEXT_SIZE])
 {
-	int fd = open("/proc/thread-self/net/snmp", O_RDONLY | O_CLOEXEC);
-	char text[8192];
+	char path[64];
 	size_t len = 0;
 	ssize_t n = 1;
+	int fd, r = 0;
 
+	snprintf(path, sizeof(path), "/proc/thread-self/net/%s", file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	while (n > 0 && len < sizeof(text) - 1) {
-		n = read(fd, text + len, sizeof(text) - 1 - len);
+	while (n > 0 && len < SNMP_TEXT_SIZE - 1) {
+		n = read(fd, text + len, SNMP_TEXT_SIZE - 1 - len);
 		len += n > 0 ? (size_t)n : 0;
 	}
-	if (n < 0) {
-		int r = -errno;
-
-		close(fd);
-		return r;
-	}
+	if (n < 0)
+		r = -errno;
 	close(fd);
 	text[len] = '\0';
-	return snmp_parse(text, protocol, name, ret);
+	return r;
 }

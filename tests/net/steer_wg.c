@@ -11,7 +11,7 @@
  *				(UDP_SEGMENT), and prints what became of them as JSON.
  *   quit
  *
- * Loopback delivers within send(2): after each burst all sockets are emptied, nothing overflows. */
+ * Loopback delivers within send(2): all sockets are emptied before one can overflow. */
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
@@ -188,7 +188,7 @@ static void run(const char *path, int type, int segments)
 	qsort(sorted, count, sizeof(*sorted), by_index);
 	for (size_t i = 0; i < count; i++) {
 		send_message(senders[i * 7 % SENDERS], type, owned[i].index, segments);
-		if (i % BURST == BURST - 1 || i == count - 1)
+		if (segments > 1 || i % BURST == BURST - 1 || i == count - 1)
 			drain(sorted, count, &result);
 	}
 	printf("{\"sent\": %zu, \"received\": %" PRIu64 ", \"misdirected\": %" PRIu64

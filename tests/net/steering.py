@@ -129,6 +129,30 @@ class Python(Server):
         os.kill(self.workers[number], sig)
 
 
+class Member(Server):
+    """steer_member.c: one worker, restarted as services are.  With a group it joins by libloom."""
+
+    def __init__(self, net, protocol, number, group_name="", generation=0, port=PORT, address=ADDRESS):
+        self.number = number
+        env = dict(os.environ, LOOM_STEER_SOCKET=str(net.lab.dir / "join.sock"))
+        net_argv = [BUILD / "tests/net/steer_member", protocol, address, port, number, group_name, generation]
+        self.net, self.name, self.port = net, f"member-{protocol}", port
+        self.process = net.host.spawn(self.name, *net_argv, env=env)
+        self.slot = int(self.process.wait_line("^ready ").split()[1])
+
+    def end(self, timeout=30):
+        """Asks it to end and waits until it has, in its own time: what it said."""
+        self.process.send(signal.SIGTERM)
+        return self.ended(timeout)
+
+    def ended(self, timeout=30):
+        code = self.process.wait(timeout)
+        self.net.lab.end(self.process)
+        if code:
+            raise LabError(f"{self.name} {self.number}: exit {code}: " + "\n".join(self.process.lines))
+        return self.process.lines
+
+
 class Nginx(Server):
     load_kind = "http"
 

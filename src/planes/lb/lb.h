@@ -110,8 +110,8 @@ struct lb_next_hop {
 /* Writes a next hop; established flows notice at their next packet.  0 or the kernel's error. */
 int lb_set_next_hop(struct lb *lb, uint32_t row, const struct lb_next_hop *hop, struct err *err);
 
-/* The MTU of an attached interface, for what goes back to clients; established flows notice a change
- * at their next packet.  0 or the kernel's error. */
+/* The MTU of an attached interface, for what goes back to clients; established flows notice a
+ * change at their next packet.  0 or the kernel's error. */
 int lb_set_link(struct lb *lb, uint32_t ifindex, uint32_t mtu, struct err *err);
 /* The attached interfaces' indices; returns how many. */
 size_t lb_attached(const struct lb *lb, uint32_t ifindexes[LB_MAX_INTERFACES]);

@@ -3,6 +3,7 @@
 import collections
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -49,9 +50,14 @@ while True:
 
 
 def free_port(kind):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that no client is given by chance: not of the range of ephemeral ones."""
+    while True:
+        with socket.socket(socket.AF_INET, kind) as s:
+            try:
+                s.bind(("127.0.0.1", random.randrange(10000, 30000)))
+            except OSError:
+                continue
+            return s.getsockname()[1]
 
 
 def ask_udp(port, timeout=0.3):

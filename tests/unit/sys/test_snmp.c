@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "sys/snmp.h"
 
@@ -43,9 +44,16 @@ static void what_is_not_there_is_not_found(void **state)
 
 static void the_kernel_has_it(void **state)
 {
+	char *file = malloc(SNMP_TEXT_SIZE);
 	uint64_t value;
 
-	assert_int_equal(snmp_read("Tcp", "OutRsts", &value), 0);
+	assert_non_null(file);
+	assert_int_equal(snmp_read("snmp", file), 0);
+	assert_int_equal(snmp_parse(file, "Tcp", "OutRsts", &value), 0);
+	assert_int_equal(snmp_read("netstat", file), 0);
+	assert_int_equal(snmp_parse(file, "TcpExt", "TCPAbortOnClose", &value), 0);
+	assert_int_equal(snmp_read("no such file", file), -ENOENT);
+	free(file);
 }
 
 int main(void)

@@ -1,0 +1,143 @@
+#include <linux/capability.h>
+#include <net/if.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../../sys/as_user.h"
+#include "../../sys/lab.h"
+#include "planes/steer/steer_probe.h"
+#include "planes/steer/steer_view.h"
+
+static void loopback_up(void)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &request), 0);
+	close(fd);
+}
+
+static void probe_all(struct steer_probe *probe)
+{
+	steer_probe_features(probe);
+	for (int i = 0; i < STEER_POLICIES_END; i++)
+		steer_probe_policy(probe, (enum steer_policy)i);
+}
+
+/* In a child, whose fail_msg nobody hears. */
+#define CHECK(is)                                                                        \
+	do {                                                                             \
+		if (!(is)) {                                                             \
+			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #is); \
+			return 1;                                                        \
+		}                                                                        \
+	} while (0)
+
+static void who_may_all_has_every_policy_choose(void **state)
+{
+	struct steer_probe probe;
+
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	loopback_up();
+	probe_all(&probe);
+	for (int i = 0; i < STEER_FEATURES_END; i++)
+		if (!probe.features[i].possible || !probe.features[i].probed)
+			fail_msg("%s: %s", steer_feature_name(i), probe.features[i].missing);
+	for (int i = 0; i < STEER_POLICIES_END; i++)
+		if (!probe.policies[i].possible || !probe.policies[i].probed)
+			fail_msg("%s: %s", steer_policy_name(i), probe.policies[i].missing);
+}
+
+static void without_a_loopback_loading_is_enough_and_says_so(void **state)
+{
+	struct steer_probe probe;
+
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	steer_probe_features(&probe);
+	steer_probe_policy(&probe, STEER_WEIGHTED);
+	assert_true(probe.policies[STEER_WEIGHTED].possible);
+	assert_false(probe.policies[STEER_WEIGHTED].probed);
+	assert_non_null(strstr(probe.policies[STEER_WEIGHTED].missing, "127.0.0.1"));
+	loopback_up();
+}
+
+static int by_bpf_alone(void)
+{
+	struct steer_probe probe;
+
+	probe_all(&probe);
+	for (int i = 0; i < STEER_POLICIES_END; i++)
+		CHECK(probe.policies[i].possible == (i != STEER_LEAST_LOADED));
+	CHECK(!strcmp(probe.policies[STEER_LEAST_LOADED].missing, "CAP_PERFMON"));
+	CHECK(!strcmp(probe.features[STEER_FEATURE_READ_GROUP].missing, "CAP_PERFMON"));
+	CHECK(!strcmp(probe.features[STEER_FEATURE_SOCKMAP].missing, "CAP_NET_ADMIN"));
+	CHECK(probe.features[STEER_FEATURE_SELECT].possible);
+	CHECK(probe.features[STEER_FEATURE_MIGRATE].possible);
+	return 0;
+}
+
+static void cap_bpf_alone_is_enough_for_all_but_least_loaded(void **state)
+{
+	const int capabilities[] = { CAP_BPF };
+
+	assert_int_equal(as_user(capabilities, 1, by_bpf_alone), 0);
+}
+
+static int by_bpf_and_perfmon(void)
+{
+	struct steer_probe probe;
+
+	probe_all(&probe);
+	for (int i = 0; i < STEER_POLICIES_END; i++)
+		CHECK(probe.policies[i].possible && probe.policies[i].probed);
+	return 0;
+}
+
+static void cap_perfmon_adds_least_loaded(void **state)
+{
+	const int capabilities[] = { CAP_BPF, CAP_PERFMON };
+
+	assert_int_equal(as_user(capabilities, 2, by_bpf_and_perfmon), 0);
+}
+
+static int by_perfmon_alone(void)
+{
+	struct steer_probe probe;
+
+	probe_all(&probe);
+	CHECK(!strcmp(probe.features[STEER_FEATURE_LOAD].missing, "CAP_BPF"));
+	for (int i = 0; i < STEER_POLICIES_END; i++)
+		CHECK(!probe.policies[i].possible && !strcmp(probe.policies[i].missing, "CAP_BPF"));
+	return 0;
+}
+
+static void nothing_goes_without_cap_bpf(void **state)
+{
+	const int capabilities[] = { CAP_PERFMON };
+
+	assert_int_equal(as_user(capabilities, 1, by_perfmon_alone), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_may_all_has_every_policy_choose),
+		cmocka_unit_test(without_a_loopback_loading_is_enough_and_says_so),
+		cmocka_unit_test(cap_bpf_alone_is_enough_for_all_but_least_loaded),
+		cmocka_unit_test(cap_perfmon_adds_least_loaded),
+		cmocka_unit_test(nothing_goes_without_cap_bpf),
+	};
+
+	lab_need_root();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
