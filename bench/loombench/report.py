@@ -61,6 +61,47 @@ def steer_report(families, targets):
     table("Steering: ns that each policy adds to a UDP packet (first row: what one takes)", ("", "IPv4", "IPv6"), rows)
 
 
+def _range(values):
+    return f"{sorted(values)[len(values) // 2]:,.2f} (max {max(values):,.2f})"
+
+
+def steer_scale_report(result, targets):
+    n = result["groups"]
+    for size, rows in result["control"].items():
+        table(f"Steering: one group of {size} sockets, µs", ("", "median", "99 %", "worst"),
+              [(r["operation"], f"{r['median_us']:,.1f}", f"{r['p99_us']:,.1f}", f"{r['max_us']:,.1f}") for r in rows])
+        for r in rows:
+            if r["operation"] in ("attach", "swap"):
+                targets.at_most(f"steering: {r['operation']}, {size} sockets", r["median_us"] / 1e3, 1, "ms")
+    start, again, held = result["start"], result["restart"], result["held"]
+    table(f"Steering: {n:,} groups of 4 sockets", ("", ""), [
+        ("start: ready, s", f"{start['ready']:.2f}"),
+        ("start: all attached, s", f"{start['attached']:.2f}"),
+        ("restart: ready, s", f"{again['ready']:.2f}"),
+        ("restart: all attached, s", f"{again['attached']:.2f}"),
+        ("longest answer meanwhile, s", f"{start['answer']:.2f}"),
+        ("idle at poll: 50ms, % of a CPU", f"{result['cpu_50ms']:.1f}"),
+        ("idle at poll: 1s, % of a CPU", f"{result['cpu_1s']:.1f}"),
+        ("a newcomer is seen after, ms", _range(result["seen"]["join_ms"])),
+        ("a death is seen after, ms", _range(result["seen"]["death_ms"])),
+        ("memory of the process, MB", f"{held['resident'] / 1e6:.1f}"),
+        ("memory of BPF maps, KB a group", f"{held['map_bytes'] / n / 1e3:.1f}"),
+        ("descriptors a group", f"{held['fds'] / n:.1f}")])
+    targets.at_most(f"steering: start of {n:,} groups", start["attached"], 10, "s")
+    targets.at_most(f"steering: {n:,} idle groups", result["cpu_50ms"], 15, "% of a CPU")
+    targets.at_most("steering: a newcomer is seen", max(result["seen"]["join_ms"]), 100, "ms")
+    table(f"Steering: {n:,} groups: requests, ms", ("", "median (worst)"), [(k, _range(v)) for k, v in result["api"].items()])
+    for what in ("rollout", "weight", "drain", "swap", "policy"):
+        targets.at_most(f"steering: {what} of one of {n:,} groups", summary(result["api"][what])["median"], 10, "ms")
+    leaks = result["leaks"]
+    table("Steering: what is held before and after members and groups came and went", ("", "before", "after"),
+          [(k, f"{leaks['before'][k]:,}", f"{leaks['after'][k]:,}") for k in leaks["before"]])
+    table("Steering: one big group", ("", *result["big"]), [
+        (name, *(f"{big[key]:,.1f}" for big in result["big"].values())) for name, key in (
+            ("slots", "slots"), ("warnings", "warnings"), ("idle, % of a CPU", "cpu_percent"), ("GET, ms", "get_ms"),
+            ("weight, ms", "weight_ms"), ("a death is seen after, ms", "death_ms"))])
+
+
 KINDS = {"not_ours": "not ours", "established": "established", "established_noted": "established, noting its time",
          "new": "new flow"}
 

@@ -57,14 +57,15 @@ struct member {
 	uint64_t used_packets;	    /* counter at drain_empty_ns: UDP flows that go on */
 	uint64_t past_packets;	    /* counters at the last period's end */
 	uint32_t past_drops;
-	uint32_t past_queue;	  /* the longest of this period */
-	uint64_t rate_packets;	  /* counter at the last sample */
+	uint32_t past_queue;		  /* the longest of this period */
+	uint64_t rate_packets;		  /* counter at the last sample */
+	struct steer_member_count before; /* the slot's, when it came */
 	struct member_past *past; /* owned; [STEERING_HISTORY], NULL until the first period */
 	uint64_t join_id;	  /* by libloom: 0 otherwise */
 	bool fresh;		  /* its owner is not known yet */
 	bool seen;		  /* in this poll */
 	bool ready;		  /* it says so itself: no quarantine */
-	bool complained;	  /* that its socket cannot be had: once */
+	bool complained;	  /* that its socket cannot be had, or is nobody's: once */
 	bool drained_told;
 	bool going;	   /* in the swap under way */
 	uint64_t retry_ns; /* its socket could not be had: not before */
@@ -134,8 +135,9 @@ struct group {
 	uint32_t max_over_mean_permille, jain_permille;
 	uint64_t resets;
 	uint64_t restart_until_ns; /* a member left, or leaves: 0: none ever did */
-	struct ghost *ghosts; /* owned; the eldest first; NULL: none yet */
+	struct ghost *ghosts;	   /* owned; the eldest first; NULL: none yet */
 	size_t ghost_count;
+	uint64_t slot_empty; /* the counter at the last sample */
 	uint64_t sampled_ns;
 	json_t *saved_members; /* owned; of the state file */
 
@@ -151,7 +153,7 @@ struct steering {
 	struct loop_timer *poll_timer;
 	struct loop_timer *sample_timer;
 	struct loop_timer *probe_timer; /* NULL: no group has a probe */
-	struct steer_truth *truth; /* owned */
+	struct steer_truth *truth;	/* owned */
 	bool exact;
 	bool reads_group;
 	bool migrates;
@@ -201,6 +203,8 @@ struct group *steering_group(struct steering *steering, const char *name);
 void members_sync(struct group *group, uint64_t now);
 /* Names of the fresh ones' owners; takes their sockets in. */
 void members_admit(struct group *group, const struct sock_owners *owners, uint64_t now);
+/* Puts sockets back into the slots that somebody else emptied. */
+void members_refill(struct group *group);
 /* Quarantines and drains that end. */
 void members_age(struct group *group, uint64_t now);
 void members_free(struct group *group);
@@ -210,6 +214,8 @@ struct member *members_by_slot(struct group *group, uint16_t slot);
 int members_socket(struct group *group, size_t part, struct err *err);
 void member_activate(struct group *group, struct member *member);
 void member_drain(struct group *group, struct member *member, uint64_t deadline_ns, uint64_t now);
+/* Reads what it got since it came. */
+void member_count(struct group *group, struct member *member);
 const char *member_text(const struct member *member, char text[64]);
 
 /* Gives the member a slot and the slot its socket (borrowed). */

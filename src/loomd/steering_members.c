@@ -17,6 +17,8 @@
 #define DRAINED_FOR (20 * NSEC_PER_MSEC)
 /* Who is there when we come is no newcomer. */
 #define SETTLED_NS (500 * NSEC_PER_MSEC)
+/* Who binds may join soon after; who has not by then is nobody we know. */
+#define STRANGER_NS NSEC_PER_SEC
 
 const char *member_text(const struct member *member, char text[64])
 {
@@ -240,6 +242,12 @@ static const char *source_name(enum config_steer_source source)
 	return names[source];
 }
 
+/* A socket that joins is in our hands for a moment: we are not its owner. */
+static bool is_self(const struct sock_owners *owners, const struct sock_hold *hold)
+{
+	return owners->processes[hold->process].pid == getpid();
+}
+
 /* Which entry of the configuration, if any, speaks of one of the socket's holders. */
 static void find_entry(const struct group *group, struct member *member,
 		       const struct sock_owners *owners)
@@ -257,7 +265,8 @@ static void find_entry(const struct group *group, struct member *member,
 		for (size_t k = 0; k < count; k++) {
 			const struct config_steer_member *entry = &group->config->members[i];
 
-			if (!entry_matches(entry, &owners->processes[holds[k].process]))
+			if (is_self(owners, &holds[k]) ||
+			    !entry_matches(entry, &owners->processes[holds[k].process]))
 				continue;
 			member->view.source = source_name(entry->source);
 			member->view.weight = entry->weight;
@@ -269,14 +278,20 @@ static bool name_owner(struct member *member, const struct sock_owners *owners)
 {
 	size_t count;
 	const struct sock_hold *holds = sock_owners_of(owners, member->view.inode, &count);
-	const struct sock_process *first;
+	const struct sock_process *first = NULL;
 
-	if (!count)
+	member->view.holders = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (is_self(owners, &holds[i]))
+			continue;
+		/* The eldest: a master that holds its workers' sockets outlives them. */
+		if (!first)
+			first = &owners->processes[holds[i].process];
+		member->view.holders++;
+	}
+	if (!first)
 		return false;
-	/* The eldest: a master that holds its workers' sockets outlives them. */
-	first = &owners->processes[holds[0].process];
 	member->view.pid = (uint32_t)first->pid;
-	member->view.holders = (uint32_t)count;
 	snprintf(member->view.comm, sizeof(member->view.comm), "%s", first->comm);
 	snprintf(member->view.unit, sizeof(member->view.unit), "%.63s", first->unit);
 	return true;
@@ -296,15 +311,18 @@ static uint16_t free_slot(struct group *group)
 }
 
 /* Takes over the slot that a predecessor of this process gave the socket. */
-static uint16_t known_slot(struct group *group, const struct member *member)
+static uint16_t known_slot(struct group *group, const struct member *member, bool *ret_new)
 {
 	const struct part *part = &group->parts[member->part];
 	const struct steer_table *table = part->steer ? steer_table(part->steer) : NULL;
 
 	for (uint32_t i = 0; table && i < table->member_count && i < STEER_MAX_SLOTS; i++)
 		if (table->members[i].cookie == member->view.cookie &&
-		    !members_by_slot(group, table->members[i].slot))
+		    !members_by_slot(group, table->members[i].slot)) {
+			*ret_new = false;
 			return table->members[i].slot;
+		}
+	*ret_new = true;
 	return free_slot(group);
 }
 
@@ -325,20 +343,21 @@ static void look_at(struct member *member, int socket)
 int members_take_in(struct group *group, struct member *member, int socket, struct err *err)
 {
 	struct part *part = &group->parts[member->part];
+	bool is_new;
 	uint16_t slot;
 	int r = part_ensure(group, member->part, err);
 
 	if (r < 0)
 		return r;
 	look_at(member, socket);
-	slot = known_slot(group, member);
+	slot = known_slot(group, member, &is_new);
 	if (slot == STEER_NOBODY)
 		return err_set(err, -ENOSPC,
 			       "cannot steer to %d members: group %s has more sockets",
 			       STEER_MAX_SLOTS + 1, group->name);
 	r = steer_put(part->steer, slot, socket, &member->view.held, err);
 	if (r == -EEXIST) {
-		/* The predecessor's: the same socket, or one that has gone without a trace. */
+		/* One that has gone without a trace. */
 		steer_take(part->steer, slot);
 		r = steer_put(part->steer, slot, socket, &member->view.held, err);
 	}
@@ -346,7 +365,26 @@ int members_take_in(struct group *group, struct member *member, int socket, stru
 		return r;
 	member->view.slot = slot;
 	part->dirty = true;
+	/* What was counted for the slot's last owner. */
+	if (is_new && steer_member_counters(part->steer, slot, &member->before) < 0)
+		memset(&member->before, 0, sizeof(member->before));
 	return 0;
+}
+
+void member_count(struct group *group, struct member *member)
+{
+	const struct steer *steer = group->parts[member->part].steer;
+	struct steer_member_count *count = &member->view.count;
+
+	if (!steer || member->view.slot == STEER_NOBODY ||
+	    steer_member_counters(steer, member->view.slot, count) < 0)
+		return;
+	count->kernel_packets -= member->before.kernel_packets;
+	count->kernel_bytes -= member->before.kernel_bytes;
+	count->selected_packets -= member->before.selected_packets;
+	count->selected_bytes -= member->before.selected_bytes;
+	count->shadow_packets -= member->before.shadow_packets;
+	count->migrated -= member->before.migrated;
 }
 
 int members_socket(struct group *group, size_t part, struct err *err)
@@ -411,7 +449,9 @@ static void admit(struct group *group, struct member *member, const struct sock_
 		member->fresh = false;
 		state_of_member(group, member);
 		group->parts[member->part].trouble[0] = '\0';
-		announce(group, member);
+		member->complained = false;
+		if (member->view.source[0])
+			announce(group, member);
 	}
 	/* At once: a duplicate that is held is a socket that nobody reads when its owner dies. */
 	if (socket >= 0)
@@ -426,6 +466,37 @@ void members_admit(struct group *group, const struct sock_owners *owners, uint64
 		if (member->fresh && member->retry_ns <= now)
 			admit(group, member, owners, now);
 	}
+}
+
+/* Somebody else may have emptied a slot; the kernel's hash serves its flows meanwhile. */
+static void refill(struct group *group, struct member *member)
+{
+	struct part *part = &group->parts[member->part];
+	struct err err = { 0 };
+	char text[64];
+	int socket;
+
+	if (!part->steer || member->view.slot == STEER_NOBODY || member->view.held ||
+	    !member->view.pid || steer_has(part->steer, member->view.slot, member->view.cookie))
+		return;
+	/* Gone as well: the next look at the kernel tells. */
+	socket = pidfd_take_socket((pid_t)member->view.pid, member->view.inode, &err);
+	if (socket < 0)
+		return;
+	steer_take(part->steer, member->view.slot);
+	if (steer_put(part->steer, member->view.slot, socket, &member->view.held, &err) < 0)
+		log_warning("group %s: %s", group->name, err.text);
+	else
+		log_warning("group %s: somebody emptied %s: filled again", group->name,
+			    member_text(member, text));
+	part->dirty = true;
+	close(socket);
+}
+
+void members_refill(struct group *group)
+{
+	for (size_t i = 0; i < group->member_count; i++)
+		refill(group, &group->members[i]);
 }
 
 /* ---- states ---- */
@@ -474,13 +545,10 @@ static void drained(struct group *group, struct member *member, bool by_deadline
 
 static void follow_drain(struct group *group, struct member *member, uint64_t now)
 {
-	struct part *part = &group->parts[member->part];
-	struct steer_member_count count = { 0 };
 	uint64_t packets;
 
-	if (part->steer && member->view.slot != STEER_NOBODY)
-		steer_member_counters(part->steer, member->view.slot, &count);
-	packets = count.selected_packets + count.kernel_packets;
+	member_count(group, member);
+	packets = member->view.count.selected_packets + member->view.count.kernel_packets;
 	if (member->row.queue || member->row.requests || packets != member->used_packets)
 		member->drain_empty_ns = 0;
 	else if (!member->drain_empty_ns)
@@ -503,6 +571,16 @@ static void follow_quarantine(struct group *group, struct member *member, uint64
 	member_activate(group, member);
 }
 
+static void note_unexpected(struct group *group, struct member *member, uint64_t now)
+{
+	if (member->fresh || member->view.source[0] || now - member->first_seen_ns < STRANGER_NS)
+		return;
+	group->unexpected = true;
+	if (!member->complained)
+		announce(group, member);
+	member->complained = true;
+}
+
 void members_age(struct group *group, uint64_t now)
 {
 	group->unexpected = false;
@@ -517,6 +595,6 @@ void members_age(struct group *group, uint64_t now)
 			follow_quarantine(group, member, now);
 		else if (member->view.state == STEER_DRAINING)
 			follow_drain(group, member, now);
-		group->unexpected |= !member->fresh && !member->view.source[0];
+		note_unexpected(group, member, now);
 	}
 }

@@ -245,13 +245,8 @@ static void count(struct group *group, uint64_t counters[STEER_COUNTERS_END])
 		for (int i = 0; i < STEER_COUNTERS_END; i++)
 			counters[i] += part[i];
 	}
-	for (size_t i = 0; i < group->member_count; i++) {
-		struct member *member = &group->members[i];
-		const struct steer *steer = group->parts[member->part].steer;
-
-		if (steer && member->view.slot != STEER_NOBODY)
-			steer_member_counters(steer, member->view.slot, &member->view.count);
-	}
+	for (size_t i = 0; i < group->member_count; i++)
+		member_count(group, &group->members[i]);
 }
 
 static uint64_t got(const struct member *member)
@@ -341,6 +336,9 @@ void moves_sample(struct group *group, uint64_t now)
 	struct rollout_move move;
 
 	count(group, counters);
+	if (counters[STEER_COUNT_SLOT_EMPTY] > group->slot_empty)
+		members_refill(group);
+	group->slot_empty = counters[STEER_COUNT_SLOT_EMPTY];
 	note_balance(group, now);
 	rollout_gate(&group->rollout,
 		     report_gate(group->steering, (enum config_steer_policy)group->policy.policy));

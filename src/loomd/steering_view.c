@@ -22,10 +22,8 @@ static int view_members(struct group *group, struct steer_group_view *view)
 	view->member_count = group->member_count;
 	for (size_t i = 0; i < group->member_count; i++) {
 		struct member *member = &group->members[i];
-		const struct steer *steer = group->parts[member->part].steer;
 
-		if (steer && member->view.slot != STEER_NOBODY)
-			steer_member_counters(steer, member->view.slot, &member->view.count);
+		member_count(group, member);
 		view->members[i] = member->view;
 	}
 	qsort(view->members, view->member_count, sizeof(*view->members), by_slot);

@@ -9,10 +9,14 @@ struct shares {
 	size_t count;
 };
 
-/* Largest remainder: quotas sum up to size exactly; earlier ones get the rest when equal. */
-static void quotas_of(const uint32_t *weights, size_t count, size_t size, uint32_t *quotas)
+/* Largest remainder: quotas sum up to size exactly.  Of equal remainders those who have more than
+ * their whole part already get the rest, so that nothing moves for it, then the earlier ones.
+ * has	how many entries each has now */
+static void quotas_of(const uint32_t *weights, const uint32_t *has, size_t count, size_t size,
+		      uint32_t *quotas)
 {
 	uint64_t remainders[STEER_MAX_SLOTS];
+	bool more[STEER_MAX_SLOTS];
 	uint64_t sum = 0;
 	size_t left = size;
 
@@ -23,13 +27,15 @@ static void quotas_of(const uint32_t *weights, size_t count, size_t size, uint32
 
 		quotas[i] = (uint32_t)(exact / sum);
 		remainders[i] = exact % sum;
+		more[i] = has[i] > quotas[i];
 		left -= quotas[i];
 	}
 	while (left) {
 		size_t most = 0;
 
 		for (size_t i = 1; i < count; i++)
-			if (remainders[i] > remainders[most])
+			if (remainders[i] > remainders[most] ||
+			    (remainders[i] == remainders[most] && more[i] && !more[most]))
 				most = i;
 		quotas[most]++;
 		remainders[most] = 0;
@@ -37,21 +43,31 @@ static void quotas_of(const uint32_t *weights, size_t count, size_t size, uint32
 	}
 }
 
+/* Which share an entry belongs to; STEER_NOBODY: none. */
+static uint16_t owner_of(const uint16_t of_slot[STEER_MAX_SLOTS], uint16_t entry)
+{
+	return entry < STEER_MAX_SLOTS ? of_slot[entry] : STEER_NOBODY;
+}
+
 void steer_plan_share(uint16_t *entries, size_t size, const uint16_t *slots,
 		      const uint32_t *weights, size_t count)
 {
 	uint32_t quotas[STEER_MAX_SLOTS];
+	uint32_t has[STEER_MAX_SLOTS] = { 0 };
 	uint16_t of_slot[STEER_MAX_SLOTS]; /* slot -> its quota */
 	size_t next = 0;
 
-	quotas_of(weights, count, size, quotas);
 	memset(of_slot, 0xff, sizeof(of_slot));
 	for (size_t i = 0; i < count; i++)
 		of_slot[slots[i]] = (uint16_t)i;
+	for (size_t i = 0; i < size; i++)
+		if (owner_of(of_slot, entries[i]) != STEER_NOBODY)
+			has[owner_of(of_slot, entries[i])]++;
+	quotas_of(weights, has, count, size, quotas);
 	for (size_t i = 0; i < size; i++) {
-		uint16_t owner = entries[i] < STEER_MAX_SLOTS ? of_slot[entries[i]] : 0xffff;
+		uint16_t owner = owner_of(of_slot, entries[i]);
 
-		if (owner != 0xffff && quotas[owner])
+		if (owner != STEER_NOBODY && quotas[owner])
 			quotas[owner]--;
 		else
 			entries[i] = STEER_NOBODY;

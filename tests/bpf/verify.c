@@ -16,6 +16,7 @@
 #include "decap.skel.h"
 #include "lb.skel.h"
 #include "planes/lb/lb_traced.h"
+#include "planes/steer/casts.h"
 #include "planes/steer/steer_maps.h"
 /* After the types of its variables. */
 #include "steer.skel.h"
@@ -444,6 +445,7 @@ static bool verify_steer(const struct steer_specialisation *s, const char *budge
 	char name[64];
 	bool ok;
 
+	is.reads_group = is.reads_group && casts_exist();
 	is.udp = 1;
 	ok = verify_steer_as(s->name, &is, false, budget);
 	is.udp = 0;

@@ -604,7 +604,7 @@ static uint64_t due(uint64_t now, uint64_t *start, uint64_t *paced)
 		*paced = 0;
 		should = 1;
 	}
-	return should - *paced;
+	return should > *paced ? should - *paced : 0;
 }
 
 static void begin_all(uint64_t *start, uint64_t *paced)

@@ -186,7 +186,8 @@ int main(int argc, char **argv)
 		die("bind", -me.fd);
 	if (argc > 5 && *argv[5])
 		join(argv[5], argc > 6 ? (uint32_t)atoi(argv[6]) : 0, argv[4]);
-	printf("ready %d\n", me.steer ? loom_steer_slot(me.steer) : -1);
+	printf("ready %d %s\n", me.steer ? loom_steer_slot(me.steer) : -1,
+	       me.steer ? loom_steer_error(me.steer) : "");
 	loop(signals);
 	loom_steer_close(me.steer);
 	return 0;

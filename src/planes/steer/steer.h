@@ -79,6 +79,8 @@ const struct steer_table *steer_table(const struct steer *steer);
  * in a sockmap.  -EBUSY: even that is refused; -EINVAL: not a bound, listening SO_REUSEPORT socket;
  * -EEXIST: the slot is taken. */
 int steer_put(struct steer *steer, uint16_t slot, int socket, bool *ret_held, struct err *err);
+/* Is that socket (SO_COOKIE) in the slot?  Of those in the sockarray. */
+bool steer_has(const struct steer *steer, uint16_t slot, uint64_t cookie);
 /* Empties the slot; an empty one is no error. */
 void steer_take(struct steer *steer, uint16_t slot);
 

@@ -4,9 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "steer_internal.h"
+
+#define BUSY_TRIES 4
+#define BUSY_US	   2000
 
 static void store(__u32 *word, __u32 value)
 {
@@ -62,35 +66,76 @@ void steer_write(struct steer *steer, const struct steer_table *table, bool rest
 		store(&steer->control->restricted, 0);
 }
 
+/* A predecessor gave it the slot already. */
+static bool is_there(const struct steer *steer, uint16_t slot, int socket)
+{
+	uint64_t cookie = 0;
+	socklen_t size = sizeof(cookie);
+
+	return getsockopt(socket, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 &&
+	       steer_has(steer, slot, cookie);
+}
+
+/* A map that was freed lets go of its sockets a moment later. */
+static int put_in_array(const struct steer *steer, __u32 slot, __u64 socket)
+{
+	int error = 0;
+
+	for (int i = 0; i < BUSY_TRIES; i++) {
+		if (bpf_map_update_elem(steer->maps[STEER_MAP_SOCKS], &slot, &socket,
+					BPF_NOEXIST) == 0)
+			return 0;
+		error = errno;
+		if (error != EBUSY)
+			break;
+		usleep(BUSY_US);
+	}
+	return -error;
+}
+
+static int put_in_sockmap(const struct steer *steer, __u32 slot, __u64 socket)
+{
+	if (steer->maps[STEER_MAP_HELD] < 0)
+		return -EPERM;
+	return bpf_map_update_elem(steer->maps[STEER_MAP_HELD], &slot, &socket, BPF_ANY) < 0
+		       ? -errno
+		       : 0;
+}
+
 int steer_put(struct steer *steer, uint16_t slot, int socket, bool *ret_held, struct err *err)
 {
-	__u32 key = slot;
-	__u64 value = (__u64)socket;
+	int r;
 
 	*ret_held = false;
 	if (slot >= STEER_MAX_SLOTS)
 		return err_set(err, -EINVAL, "cannot use slot %u: there are %d", slot,
 			       STEER_MAX_SLOTS);
-	if (bpf_map_update_elem(steer->maps[STEER_MAP_SOCKS], &key, &value, BPF_NOEXIST) == 0)
+	r = put_in_array(steer, slot, (__u64)socket);
+	if (r == 0 || (r != -EINVAL && is_there(steer, slot, socket)))
 		return 0;
-	if (errno == EBUSY &&
-	    bpf_map_update_elem(steer->maps[STEER_MAP_HELD], &key, &value, BPF_ANY) == 0) {
-		*ret_held = true;
-		return 0;
+	if (r == -EBUSY) {
+		r = put_in_sockmap(steer, slot, (__u64)socket);
+		*ret_held = r == 0;
+		if (r == -EPERM)
+			return err_set(err, r,
+				       "cannot give slot %u its socket: another tool's map holds "
+				       "it already, and a sockmap needs cap_net_admin",
+				       slot);
 	}
-	if (errno == EBUSY)
-		return err_set(err, -EBUSY,
-			       "cannot give slot %u its socket: another tool's map "
-			       "holds it already",
-			       slot);
-	if (errno == EPERM)
-		return err_set(err, -EPERM,
-			       "cannot give slot %u its socket: another tool's map "
-			       "holds it already, and a sockmap needs cap_net_admin",
-			       slot);
-	return err_set(err, -errno, "cannot give slot %u its socket: %s", slot,
-		       errno == EINVAL ? "it is not a bound, listening SO_REUSEPORT socket"
-				       : strerror(errno));
+	return r == 0 ? 0
+		      : err_set(err, r, "cannot give slot %u its socket: %s", slot,
+				r == -EINVAL  ? "it is not a bound, listening SO_REUSEPORT socket"
+				: r == -EBUSY ? "another tool's map holds it already"
+					      : strerror(-r));
+}
+
+bool steer_has(const struct steer *steer, uint16_t slot, uint64_t cookie)
+{
+	__u32 key = slot;
+	__u64 found;
+
+	return bpf_map_lookup_elem(steer->maps[STEER_MAP_SOCKS], &key, &found) == 0 &&
+	       found == cookie;
 }
 
 void steer_take(struct steer *steer, uint16_t slot)

@@ -56,13 +56,13 @@ __noinline __u32 group_search(__u64 cookie)
 static __always_inline const volatile struct steer_member *
 group_row(const volatile struct steer_table *table, __u32 i, __u64 cookie)
 {
-	const volatile struct steer_member *row = &table->members[i & (STEER_MAX_SLOTS - 1)];
+	const volatile struct steer_member *row = &table->members[index_below(i, STEER_MAX_SLOTS)];
 
 	if (row->cookie != cookie || !cookie) {
 		i = group_search(cookie);
 		if (i >= STEER_MAX_SLOTS)
 			return NULL;
-		row = &table->members[i];
+		row = &table->members[index_below(i, STEER_MAX_SLOTS)];
 	}
 	return row;
 }
@@ -106,16 +106,20 @@ static long group_step(__u32 step, struct group_walk *walk)
  * connected. */
 __noinline __u32 group_walk(struct sk_reuseport_md *ctx, __u32 from)
 {
-	const struct sock_reuseport *group = group_of(ctx);
 	struct group_walk walk = {
-		.socks = group_socks(ctx),
 		.i = from,
 		.cpu = bpf_get_smp_processor_id(),
 		.slot = STEER_NOBODY,
 	};
+	const struct sock_reuseport *group;
 
+	/* Before Linux 6.8 the verifier judges functions that nobody calls. */
+	if (!steer_const.reads_group)
+		return walk.slot;
+	group = group_of(ctx);
 	if (!group)
 		return walk.slot;
+	walk.socks = group_socks(ctx);
 	walk.num = group->num_socks;
 	walk.any = !bpf_core_field_exists(group->incoming_cpu) || !group->incoming_cpu;
 	bpf_loop(walk.num, group_step, &walk, 0);
@@ -132,9 +136,11 @@ static __always_inline __u32 group_choice(struct sk_reuseport_md *ctx)
 	if (!steer_const.reads_group) {
 		const volatile struct steer_table *table = table_in_force();
 
+		const volatile struct steer_member *row;
+
 		i = (__u64)ctx->hash * table->member_count >> 32;
-		return i < STEER_MAX_SLOTS && table->members[i].cookie ? table->members[i].slot
-								       : STEER_NOBODY;
+		row = &table->members[index_below(i, STEER_MAX_SLOTS)];
+		return i < STEER_MAX_SLOTS && row->cookie ? row->slot : STEER_NOBODY;
 	}
 	group = group_of(ctx);
 	if (!group || !group->num_socks)

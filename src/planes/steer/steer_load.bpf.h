@@ -73,17 +73,18 @@ static long load_step(__u32 i, struct load_walk *walk)
  * whatever their number. */
 __noinline __u32 load_of_many(struct sk_reuseport_md *ctx)
 {
-	const struct sock_reuseport *group = group_of(ctx);
-	struct load_walk walk = {
-		.best = {
-			.slot = STEER_NOBODY,
-			.planned = plan_slot(table_in_force(), ctx->hash),
-			.hash = ctx->hash,
-		},
-	};
+	const struct sock_reuseport *group;
+	struct load_walk walk = { 0 };
 
+	/* As in group_walk. */
+	if (!steer_const.reads_group || steer_const.policy != STEER_LEAST_LOADED)
+		return STEER_NOBODY;
+	group = group_of(ctx);
 	if (!group)
 		return STEER_NOBODY;
+	walk.best.slot = STEER_NOBODY;
+	walk.best.planned = plan_slot(table_in_force(), ctx->hash);
+	walk.best.hash = ctx->hash;
 	walk.num = group->num_socks;
 	walk.socks = group_socks(ctx);
 	walk.by_chance = walk.num > LOAD_ALL;

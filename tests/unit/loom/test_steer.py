@@ -198,6 +198,12 @@ class Output(Steer):
         self.group(max_over_mean_permille=3100, members=[steer_member(0, rate=5), steer_member(1, rate=1)])
         self.assertNotIn("times the mean", self.steer("show", "dns")[0])
 
+    def test_what_clients_feel_comes_before_what_is_worth_knowing(self):
+        self.group(frozen=True, reverted=True, members=[STUCK])
+        out = self.steer("show", "dns")[0]
+        self.assertLess(out.index("is stuck"), out.index("the guard took it back"))
+        self.assertLess(out.index("has dropped"), out.index("it is frozen"))
+
     def test_both_families_and_ipv6_are_written(self):
         for address, want in (("*", "udp *:53"), ("::", "udp [::]:53"), ("2001:db8::1", "udp [2001:db8::1]:53")):
             self.group(address=address)
@@ -353,6 +359,13 @@ class Watch(Steer):
         before = screen.out.count(b"SHARE")
         self.group()
         screen.read_until(b"SHARE", before + 1)
+        os.write(screen.fd, b"q")
+        screen.read_all()
+
+    def test_foreign_text_cannot_reach_the_screen(self):
+        self.group(last={"at": 1700000000, "from": "a", "to": "b", "actor": "c", "reason": "\033[31mred"})
+        screen = Screen(self, "steer", "watch", "dns", "--interval=0.1")
+        screen.read_until(b"\\x1b[31mred")
         os.write(screen.fd, b"q")
         screen.read_all()
 

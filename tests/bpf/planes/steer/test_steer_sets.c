@@ -12,6 +12,7 @@
 
 #include "abi/wg_demux_abi.h"
 #include "base/must.h"
+#include "casts.h"
 #include "group.h"
 #include "tests.h"
 
@@ -22,7 +23,7 @@ static const int families[] = { AF_INET, AF_INET6 };
 static struct group *open_as(unsigned policy, bool udp, int family, unsigned count)
 {
 	const struct steer_const is = {
-		.policy = policy, .udp = udp, .migrates = !udp, .reads_group = 1
+		.policy = policy, .udp = udp, .migrates = !udp, .reads_group = casts_exist()
 	};
 
 	return group_open(&is, family, count);
@@ -75,7 +76,7 @@ static struct group *open_traced(bool udp, int family, unsigned count)
 	const struct steer_const is = { .policy = STEER_WEIGHTED,
 					.udp = udp,
 					.migrates = !udp,
-					.reads_group = 1,
+					.reads_group = casts_exist(),
 					.traced = 1 };
 
 	return group_open(&is, family, count);
@@ -356,7 +357,9 @@ static void source_hash_goes_by_the_whole_address_alone(void **state)
 static void sources_are_the_same_without_the_kernels_structures(void **state)
 {
 	for (size_t f = 0; f < 2; f++) {
-		struct steer_const is = { .policy = STEER_SOURCE_HASH, .udp = 1, .reads_group = 1 };
+		struct steer_const is = { .policy = STEER_SOURCE_HASH,
+					  .udp = 1,
+					  .reads_group = casts_exist() };
 		unsigned with[33] = { 0 }, without[33] = { 0 };
 		struct group *group = group_open(&is, families[f], MEMBERS);
 
@@ -418,20 +421,26 @@ int tests_of_sets(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shadow_foretells_the_kernels_choice_for_10000_flows),
-		cmocka_unit_test(shadow_foretells_it_where_members_have_cpus),
-		cmocka_unit_test(shadow_foretells_it_while_the_table_is_behind),
 		cmocka_unit_test(a_member_that_nobody_knows_is_counted_as_such),
 		cmocka_unit_test(a_canary_is_a_share_of_flows_that_only_grows),
-		cmocka_unit_test(least_loaded_keeps_queues_level),
-		cmocka_unit_test(least_loaded_compares_by_weight),
-		cmocka_unit_test(least_loaded_of_very_many_looks_at_two),
-		cmocka_unit_test(idle_members_other_than_the_plans_get_alike),
 		cmocka_unit_test(random_reaches_everybody_from_one_port),
 		cmocka_unit_test(source_hash_goes_by_the_whole_address_alone),
-		cmocka_unit_test(sources_are_the_same_without_the_kernels_structures),
 		cmocka_unit_test(handshakes_go_where_user_space_says_they_do),
 		cmocka_unit_test(cpu_local_goes_by_the_cpu_that_received),
 	};
 
-	return cmocka_run_group_tests_name("many packets", tests, NULL, NULL);
+	const struct CMUnitTest with_casts[] = {
+		cmocka_unit_test(shadow_foretells_it_where_members_have_cpus),
+		cmocka_unit_test(shadow_foretells_it_while_the_table_is_behind),
+		cmocka_unit_test(least_loaded_keeps_queues_level),
+		cmocka_unit_test(least_loaded_compares_by_weight),
+		cmocka_unit_test(least_loaded_of_very_many_looks_at_two),
+		cmocka_unit_test(idle_members_other_than_the_plans_get_alike),
+		cmocka_unit_test(sources_are_the_same_without_the_kernels_structures),
+	};
+	int failed = cmocka_run_group_tests_name("many packets", tests, NULL, NULL);
+
+	if (casts_exist())
+		failed += cmocka_run_group_tests_name("the kernel's group", with_casts, NULL, NULL);
+	return failed;
 }

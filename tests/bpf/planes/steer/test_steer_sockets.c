@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/must.h"
+#include "casts.h"
 #include "group.h"
 #include "tests.h"
 
@@ -26,7 +27,7 @@
 static struct group *open_as(unsigned policy, bool udp)
 {
 	const struct steer_const is = {
-		.policy = policy, .udp = udp, .migrates = !udp, .reads_group = 1
+		.policy = policy, .udp = udp, .migrates = !udp, .reads_group = casts_exist()
 	};
 
 	return group_open(&is, AF_INET, MEMBERS);
@@ -127,7 +128,9 @@ static void a_socket_that_is_held_is_found_in_the_sockmap(void **state)
 
 static void a_train_of_segments_goes_by_its_first(void **state)
 {
-	const struct steer_const is = { .policy = STEER_WIREGUARD, .udp = 1, .reads_group = 1 };
+	const struct steer_const is = { .policy = STEER_WIREGUARD,
+					.udp = 1,
+					.reads_group = casts_exist() };
 	static const int families[] = { AF_INET, AF_INET6 };
 
 	for (unsigned f = 0; f < 2; f++) {
@@ -239,7 +242,7 @@ static struct group *open_generation(int family)
 {
 	const struct steer_const is = { .policy = STEER_GENERATION,
 					.udp = 1,
-					.reads_group = 1,
+					.reads_group = casts_exist(),
 					.flow_timeout_ns = TIMEOUT_NS };
 
 	return group_open(&is, family, MEMBERS);
@@ -325,7 +328,7 @@ static void a_trace_tells_what_was_read_and_decided(void **state)
 {
 	struct steer_const is = { .policy = STEER_WIREGUARD,
 				  .udp = 1,
-				  .reads_group = 1,
+				  .reads_group = casts_exist(),
 				  .traced = 1,
 				  .trace_address = { 0, 0, htonl(0xffff), htonl(0x7f000203) } };
 	struct group *group = group_open(&is, AF_INET, MEMBERS);
@@ -361,6 +364,53 @@ static void a_trace_tells_what_was_read_and_decided(void **state)
 	group_close(group);
 }
 
+static int count_event(void *context, void *data, size_t size)
+{
+	++*(unsigned *)context;
+	return 0;
+}
+
+/* How many of 100 packets from either client are told. */
+static unsigned count_told(struct group *group, const int *clients)
+{
+	unsigned told = 0;
+	struct ring_buffer *ring = ring_buffer__new(bpf_map__fd(group->bpf->maps.steer_events),
+						    count_event, &told, NULL);
+
+	must(ring);
+	for (unsigned i = 0; i < 200; i++) {
+		int client = clients[i % 2];
+
+		group_reach(group, &client, "x", 1);
+	}
+	must(ring_buffer__consume(ring) >= 0);
+	ring_buffer__free(ring);
+	return told;
+}
+
+static void a_trace_takes_samples_and_one_port(void **state)
+{
+	struct steer_const is = {
+		.policy = STEER_WEIGHTED, .udp = 1, .reads_group = casts_exist(), .traced = 1
+	};
+	struct group *group = group_open(&is, AF_INET, MEMBERS);
+	int clients[] = { group_client(group, NULL, 0), group_client(group, NULL, 0) };
+
+	assert_int_equal(count_told(group, clients), 200);
+	group_close(group);
+	is.trace_sample = 4;
+	group = group_open(&is, AF_INET, MEMBERS);
+	assert_in_range(count_told(group, clients), 20, 85);
+	group_close(group);
+	is.trace_sample = 0;
+	is.trace_port = group_port(clients[1]);
+	group = group_open(&is, AF_INET, MEMBERS);
+	assert_int_equal(count_told(group, clients), 100);
+	group_close(group);
+	close(clients[0]);
+	close(clients[1]);
+}
+
 int tests_of_sockets(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,6 +424,7 @@ int tests_of_sockets(void)
 		cmocka_unit_test(a_flow_that_was_idle_for_too_long_is_new),
 		cmocka_unit_test(flows_stay_when_the_policy_is_put_in_force),
 		cmocka_unit_test(a_trace_tells_what_was_read_and_decided),
+		cmocka_unit_test(a_trace_takes_samples_and_one_port),
 	};
 
 	return cmocka_run_group_tests_name("sockets", tests, NULL, NULL);

@@ -1,0 +1,271 @@
+"""What others do to a group, and what happens to Loom: traffic goes on."""
+import ctypes
+import os
+import select
+import signal
+import socket
+import struct
+import threading
+
+import pytest
+
+from lab import LIBC, run, until
+from steering import ADDRESS, PORT, Member, Nginx, SteerLoom, group, steer_lab
+
+SO_ATTACH_REUSEPORT_CBPF, SO_DETACH_REUSEPORT_BPF = 51, 68
+PIDFD_GETFD = 438
+
+
+@pytest.fixture(scope="module")
+def net():
+    with steer_lab() as made:
+        yield made
+
+
+@pytest.fixture
+def server(net):
+    with net.python("udp") as made:
+        yield made
+
+
+def steered(net, protocol="udp", policy="weighted", guard="off", members=({"any": True},), **more):
+    return SteerLoom(net, [group(protocol, policy=policy, members=list(members), guard=guard, **more)])
+
+
+def members_socket(pid):
+    """A duplicate of a worker's socket: what any member may do to its group, this may."""
+    number = next(int(fd) for fd in os.listdir(f"/proc/{pid}/fd")
+                  if int(fd) > 2 and os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:"))
+    pidfd = os.pidfd_open(pid)
+    fd = LIBC.syscall(PIDFD_GETFD, pidfd, number, 0)
+    os.close(pidfd)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
+    return socket.socket(fileno=fd)
+
+
+def attach_foreign(pid, index):
+    """A classic program that gives everything to one index of the group."""
+    code = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, index))
+    program = struct.pack("HP", 1, ctypes.addressof(code))
+    with members_socket(pid) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
+
+
+def detach_any(pid):
+    with members_socket(pid) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0)
+
+
+FOREIGN = {"window": "200ms", "cooldown": "2s", "rules": {"foreign": {"action": "repair"}}}
+
+
+@pytest.mark.parametrize("attack", ["attach", "detach"])
+def test_a_program_that_another_member_attaches_or_takes_away_is_put_right(net, server, attack):
+    with steered(net, guard=FOREIGN) as loom, net.load("echo", rate=2000) as load:
+        loom.settled(4)
+        loom.rollout("enforced")
+        load.more(100)
+        if attack == "attach":
+            attach_foreign(server.workers[0], 1)
+        else:
+            detach_any(server.workers[0])
+        found = loom.until("the repair", lambda g: g["repairs"] == 1)
+        assert found["attached"] and found["program"] == found["program_own"] and found["state"] == "enforced"
+        before = found["counters"]["selected"]
+        load.more(500)
+        assert loom.group()["counters"]["selected"] > before
+    assert load.failed() == 0, load.complaint()
+
+
+def test_who_attaches_again_and_again_wins_and_the_group_falls_back(net, server):
+    with steered(net, guard=FOREIGN) as loom, net.load("echo", rate=2000) as load:
+        loom.settled(4)
+        loom.rollout("enforced")
+        for turn in range(1, 6):
+            attach_foreign(server.workers[0], 2)
+            found = loom.until("an answer to it", lambda g, n=turn: g["repairs"] == n or g["fallback"])
+            if found["fallback"]:
+                break
+        assert found["fallback"] and found["repairs"] < 5
+        # The other's program is left as it is.
+        seen = load.by_worker()
+        load.more(500)
+        assert {worker for worker, count in load.by_worker().items() if count > seen.get(worker, 0) + 50} == {2}
+    assert load.failed() == 0, load.complaint()
+
+
+@pytest.mark.parametrize("state", ["observe", "shadow", "canary", "enforced", "fallback", "trace", "drain"])
+def test_the_daemon_is_killed_and_the_next_one_goes_on(net, server, state):
+    with steered(net) as loom, net.load("echo", rate=2000) as load:
+        loom.settled(4)
+        if state in ("fallback", "trace", "drain"):
+            loom.rollout("enforced")
+        if state == "fallback":
+            loom.ask("fallback")
+        elif state == "drain":
+            loom.ask("drain", member={"pid": server.workers[3]})
+        elif state != "trace":
+            loom.rollout(state)
+        if state == "trace":
+            with loom.trace():
+                load.more(100)
+                loom.stop(signal.SIGKILL)
+        else:
+            load.more(100)
+            loom.stop(signal.SIGKILL)
+        load.more(300)
+        loom.start()
+        loom.settled(3 if state == "drain" else 4)
+        found = loom.group()
+        assert found["state"] == (state if state in ("observe", "shadow", "canary") else "enforced")
+        assert found["fallback"] == (state == "fallback") == (not found["attached"])
+        load.more(300)
+        if state == "drain":
+            seen = load.by_worker()[3]
+            load.more(300)
+            assert load.by_worker()[3] <= seen + 1
+    assert load.failed() == 0, load.complaint()
+
+
+def empty_ones(loom, load):
+    """How many of the next requests met an empty slot."""
+    before = loom.group()["counters"]["slot_empty"]
+    load.more(100)
+    return loom.group()["counters"]["slot_empty"] - before
+
+
+def test_a_slot_that_somebody_empties_is_filled_again_and_nothing_fails(net, server):
+    with steered(net) as loom, net.load("echo", rate=2000) as load:
+        loom.settled(4)
+        loom.rollout("enforced")
+        path = next(loom.pins.rglob("socks"))
+        for slot in range(4):
+            run("bpftool", "map", "delete", "pinned", path, "key", "hex", f"{slot:02x}", "00", "00", "00")
+        load.more(200)
+        assert loom.group()["counters"]["slot_empty"] > 20
+        until("full slots", lambda: not empty_ones(loom, load))
+    assert load.failed() == 0, load.complaint()
+
+
+class Many:
+    """An echo server in this process: sockets on each of the ports, one thread; numbers count through."""
+
+    def __init__(self, net, count, ports=(PORT,)):
+        self.poll = select.epoll()
+        self.sockets = {}
+        with net.host.entered():
+            for port in sorted(list(ports) * count):
+                sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                sock.bind((ADDRESS, port))
+                self.sockets[sock.fileno()] = (len(self.sockets), sock)
+                self.poll.register(sock, select.EPOLLIN)
+        self.end, self.wake = os.pipe()
+        self.poll.register(self.end, select.EPOLLHUP)
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self):
+        while True:
+            for fd, _ in self.poll.poll():
+                if fd == self.end:
+                    return
+                number, sock = self.sockets[fd]
+                try:
+                    data, peer = sock.recvfrom(2048)
+                except BlockingIOError:
+                    continue
+                sock.sendto(f"{number} ".encode() + data, peer)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.wake)
+        self.thread.join(5)
+        for _, sock in self.sockets.values():
+            sock.close()
+        self.poll.close()
+        os.close(self.end)
+
+
+def test_more_sockets_than_slots_are_served_and_said(net):
+    with Many(net, 300), steered(net) as loom, net.load("echo", rate=3000) as load:
+        loom.until("256 members with a slot", lambda g: sum(row["slot"] is not None for row in g["members"]) == 256,
+                   timeout=15)
+        loom.rollout("enforced")
+        load.more(3000)
+        found = loom.group()
+        assert len(found["members"]) == 300 and found["attached"]
+        assert sum(row["state"] == "active" for row in found["members"]) == 256
+    assert load.failed() == 0, load.complaint()
+
+
+def test_two_groups_share_a_process(net):
+    with Many(net, 2, (PORT, PORT + 1)), \
+            SteerLoom(net, [group("udp", "g", members=[{"any": True}], guard="off", policy="random"),
+                            group("udp", "h", port=PORT + 1, members=[{"any": True}], guard="off", policy="random")]) as loom:
+        for name in ("g", "h"):
+            assert {row["pid"] for row in loom.settled(2, name)} == {os.getpid()}
+            loom.rollout("enforced", name)
+        with net.load("echo", count=500) as one, net.load("echo", port=PORT + 1, count=500) as other:
+            one.finish()
+            other.finish()
+        assert one.failed() == other.failed() == 0, (one.complaint(), other.complaint())
+        assert set(one.by_worker()) == {0, 1} and set(other.by_worker()) == {2, 3}
+        assert loom.group("g")["counters"]["selected"] == loom.group("h")["counters"]["selected"] == 500
+
+
+def test_wildcard_and_specific_sockets_on_a_port_are_two_groups(net):
+    """Neither gets what is the other's."""
+    with net.python("udp", workers=3, address="0.0.0.0"), net.python("udp", workers=3, first=10, address="127.0.0.9"), \
+            SteerLoom(net, [group("udp", "wild", address="0.0.0.0", members=[{"any": True}], guard="off", policy="random"),
+                            group("udp", "own", address="127.0.0.9", members=[{"any": True}], guard="off",
+                                  policy="random")]) as loom:
+        for name in ("wild", "own"):
+            assert len(loom.settled(3, name)) == 3
+            loom.rollout("enforced", name)
+        with net.load("echo", address="127.0.0.9", count=900) as own, net.load("echo", count=900) as wild:
+            own.finish()
+            wild.finish()
+        assert own.failed() == wild.failed() == 0, (own.complaint(), wild.complaint())
+        assert set(own.by_worker()) == {10, 11, 12} and set(wild.by_worker()) == {0, 1, 2}
+        for name in ("wild", "own"):
+            counters = loom.group(name)["counters"]
+            assert counters["selected"] == 900 and counters["slot_foreign"] == 0
+
+
+def test_a_socket_of_another_port_may_not_join(net):
+    with steered(net, "tcp", members=[{"join": True}]) as loom:
+        member = Member(net, "tcp", 1, "g", port=PORT + 1)
+        assert member.slot < 0 and loom.group()["members"] == []
+        with net.load("line", port=PORT + 1, count=50) as load:
+            load.finish()
+        assert load.failed() == 0
+        assert "not bound to its address" in member.process.lines[0], member.process.lines
+        assert any("drained 3" in line for line in member.end())
+
+
+def test_a_worker_that_dies_costs_what_it_had_and_no_more(net, server):
+    with steered(net) as loom, net.load("echo", rate=2000, timeout=300) as load:
+        loom.settled(4)
+        loom.rollout("enforced")
+        load.more(200)
+        server.send(1, signal.SIGKILL)
+        loom.settled(3)
+        failed = load.failed()
+        load.more(1000)
+        assert load.failed() == failed < 20, load.complaint()
+
+
+def test_a_configuration_test_of_nginx_gets_nothing(net):
+    """nginx -t binds and listens for a moment, and resets what it was given."""
+    with Nginx(net) as server, steered(net, "tcp", quarantine="5s") as loom, net.load("http", lanes=32) as load:
+        loom.settled(4)
+        loom.rollout("enforced")
+        load.more(200)
+        for _ in range(10):
+            assert server.check().returncode == 0
+        load.more(500)
+    assert load.failed() == 0, load.complaint()
