@@ -96,6 +96,7 @@ static struct member *add(struct group *group, const struct steer_truth_row *row
 			  .state = STEER_QUARANTINED },
 		.part = row->family == AF_INET6,
 		.cpu = -1,
+		.owner_fd = -1,
 		.first_seen_ns = now,
 		.moved_ns = now,
 		.fresh = true,
@@ -276,6 +277,7 @@ static bool name_owner(struct member *member, const struct sock_owners *owners)
 	/* The eldest: a master that holds its workers' sockets outlives them. */
 	first = &owners->processes[holds[0].process];
 	member->view.pid = (uint32_t)first->pid;
+	member->owner_fd = holds[0].fd;
 	member->view.holders = (uint32_t)count;
 	snprintf(member->view.comm, sizeof(member->view.comm), "%s", first->comm);
 	snprintf(member->view.unit, sizeof(member->view.unit), "%.63s", first->unit);
@@ -383,7 +385,8 @@ int members_socket(struct group *group, size_t part, struct err *err)
 
 		if (member->part != part || !member->view.pid)
 			continue;
-		r = pidfd_take_socket((pid_t)member->view.pid, member->view.inode, err);
+		r = pidfd_take_socket_at((pid_t)member->view.pid, member->owner_fd,
+					 member->view.inode, err);
 		if (r >= 0)
 			return r;
 	}
@@ -427,7 +430,8 @@ static void admit(struct group *group, struct member *member, const struct sock_
 		return;
 	}
 	find_entry(group, member, owners);
-	socket = pidfd_take_socket((pid_t)member->view.pid, member->view.inode, &err);
+	socket = pidfd_take_socket_at((pid_t)member->view.pid, member->owner_fd, member->view.inode,
+				      &err);
 	if (socket < 0 || members_take_in(group, member, socket, &err) < 0) {
 		put_off(group, member, &err, now);
 	} else {
@@ -446,8 +450,9 @@ void members_admit(struct group *group, const struct sock_owners *owners, uint64
 	for (size_t i = 0; i < group->member_count; i++) {
 		struct member *member = &group->members[i];
 
-		if (member->fresh && member->retry_ns <= now)
+		if (member->fresh && member->sought)
 			admit(group, member, owners, now);
+		member->sought = false;
 	}
 }
 
