@@ -9,6 +9,7 @@ from lab import until
 from steering import PORT, Member, SteerLoom, group, steer_lab
 
 WORKERS = 4
+KILLED = 3
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,9 @@ def by_swap(net, count, each):
     with rolling(net) as workers, steered(net) as loom:
         loom.settled(WORKERS)
         loom.rollout("enforced")
-        return restarts(net, workers, count, swap(loom), each)
+        load = restarts(net, workers, count, swap(loom), each)
+        load.migrated = loom.group()["counters"]["migrated"]
+        return load
 
 
 def by_joining(net, count, each):
@@ -99,7 +102,9 @@ def by_joining(net, count, each):
     with steered(net, members=[{"join": True}]) as loom, rolling(net, "tcp", "g") as workers:
         loom.settled(WORKERS)
         loom.rollout("enforced")
-        return restarts(net, workers, count, each=each)
+        load = restarts(net, workers, count, each=each)
+        load.migrated = loom.group()["counters"]["migrated"]
+        return load
 
 
 def test_rolling_restarts_reset_connections_without_loom_and_none_with(net, record_property):
@@ -109,6 +114,25 @@ def test_rolling_restarts_reset_connections_without_loom_and_none_with(net, reco
     assert plain.so_far()["reset"] > 5, plain.complaint()
     assert swapped.failed() == 0, swapped.complaint()
     assert joined.failed() == 0, joined.complaint()
+    # Nothing was left in a queue for the safety net.
+    assert swapped.migrated == joined.migrated == 0
+
+
+def test_what_waits_at_a_worker_that_dies_migrates_to_the_others(net):
+    with rolling(net) as workers, steered(net) as loom:
+        loom.settled(WORKERS)
+        loom.rollout("enforced")
+        with net.load("line", lanes=48, timeout=5000) as load:
+            for _ in range(KILLED):
+                dying = workers.workers.pop(0)
+                workers.workers.append(workers.start())
+                dying.process.send(signal.SIGSTOP)
+                until("connections wait at it", lambda: max(net.queues(PORT)) > 10)
+                dying.stop(signal.SIGKILL)
+                load.more(200)
+        # One that it had accepted goes with it.
+        assert load.failed() <= KILLED, load.complaint()
+        assert loom.group()["counters"]["migrated"] > 10 * KILLED
 
 
 def test_workers_of_a_dead_daemon_end_as_quickly_as_without_one(net):
