@@ -65,7 +65,7 @@ struct member {
 	bool fresh;		  /* its owner is not known yet */
 	bool seen;		  /* in this poll */
 	bool ready;		  /* it says so itself: no quarantine */
-	bool complained;	  /* that its socket cannot be had: once */
+	bool complained;	  /* that its socket cannot be had, or is nobody's: once */
 	bool drained_told;
 	bool going;	   /* in the swap under way */
 	uint64_t retry_ns; /* its socket could not be had: not before */
