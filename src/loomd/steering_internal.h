@@ -82,6 +82,7 @@ struct part {
 	bool classic;	     /* a classic program is */
 	bool attached;	     /* ours was, and nobody was asked to detach it */
 	bool foreign;	     /* something else is */
+	bool told;	     /* its mode is what we, or a predecessor, made it */
 	bool dirty;	     /* the table does not follow from the members any more */
 	bool exact;
 	uint64_t retry_ns; /* it cannot be opened: not before */
