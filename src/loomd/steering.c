@@ -40,6 +40,11 @@ static void on_poll(void *ctx)
 {
 	struct steering *steering = ctx;
 
+	if (clock_now_ns() - steering->polled_ns < until_poll(steering) &&
+	    steering_admit(steering)) {
+		loop_arm(steering->poll_timer, 0);
+		return;
+	}
 	steering_poll(steering);
 	save_if_due(steering);
 	loop_arm(steering->poll_timer, steering->admitting ? 0 : until_poll(steering));

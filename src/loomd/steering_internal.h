@@ -175,9 +175,10 @@ struct steering {
 	bool started;
 	bool ready; /* the first poll is over */
 	bool detaching;
-	uint64_t first_ns;	   /* when the first poll was */
-	bool save;		   /* something is to be kept ... */
-	uint64_t save_ns;	   /* ... but not before */
+	uint64_t first_ns; /* when the first poll was */
+	bool save;	   /* something is to be kept ... */
+	uint64_t save_ns;  /* ... but not before */
+	uint64_t polled_ns;
 	uint64_t poll_cost_ns;	   /* of CPU */
 	struct sock_owners owners; /* what a look through /proc found ... */
 	size_t admit_next;	   /* ... for this group and the later ones */
@@ -203,6 +204,8 @@ void steering_pin_base(const struct config *config, char base[256]);
 /* Reads the kernel and brings every group up to date.  Newcomers are taken in for some milliseconds
  * at a time: thousands take several polls. */
 void steering_poll(struct steering *steering);
+/* Goes on with newcomers that were found; false: that was all. */
+bool steering_admit(struct steering *steering);
 /* What was found of newcomers is looked for anew. */
 void steering_admit_anew(struct steering *steering);
 struct group *steering_group(struct steering *steering, const char *name);

@@ -153,6 +153,12 @@ void steering_admit_anew(struct steering *steering)
 	steering->admitting = false;
 }
 
+static void follow(struct group *group, uint64_t now)
+{
+	members_age(group, now);
+	parts_apply(group, now);
+}
+
 /* A group costs its program's load: others want to be served between a thousand of them. */
 static void admit_fresh(struct steering *steering, uint64_t now)
 {
@@ -163,7 +169,10 @@ static void admit_fresh(struct steering *steering, uint64_t now)
 	if (!steering->admitting)
 		return;
 	while (steering->admit_next < steering->group_count) {
-		members_admit(steering->groups[steering->admit_next++], &steering->owners, now);
+		struct group *group = steering->groups[steering->admit_next++];
+
+		members_admit(group, &steering->owners, now);
+		follow(group, now);
 		if (clock_now_ns() - now > patience)
 			break;
 	}
@@ -203,10 +212,16 @@ void steering_poll(struct steering *steering)
 		}
 	}
 	admit_fresh(steering, now);
-	for (size_t i = 0; i < steering->group_count; i++) {
-		members_age(steering->groups[i], now);
-		parts_apply(steering->groups[i], now);
-	}
+	for (size_t i = 0; i < steering->group_count; i++)
+		follow(steering->groups[i], now);
+	steering->polled_ns = now;
 	if (!steering->admitting)
 		steering->poll_cost_ns = cpu_ns() - before;
+}
+
+bool steering_admit(struct steering *steering)
+{
+	if (steering->admitting)
+		admit_fresh(steering, clock_now_ns());
+	return steering->admitting;
 }
