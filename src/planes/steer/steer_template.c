@@ -171,17 +171,30 @@ static int quiet(enum libbpf_print_level level, const char *format, va_list args
 	return 0;
 }
 
+/* libbpf up to 1.1 frees its list of handlers with the last one and remembers where it was: one
+ * that no section asks for stays. */
+static int keep_handlers(void)
+{
+	static int kept;
+
+	if (kept <= 0)
+		kept = libbpf_register_prog_handler("loom/none", BPF_PROG_TYPE_UNSPEC, 0, NULL);
+	return kept < 0 ? kept : 0;
+}
+
 /* Reads the object and has it prepared: -ECANCELED is what a caught program is. */
 static int prepare(struct template *template, bool migrates, bool wireguard, bool holds)
 {
 	struct caught caught = { .template = template };
 	LIBBPF_OPTS(libbpf_prog_handler_opts, options, .cookie = (long)&caught,
 		    .prog_prepare_load_fn = capture);
-	int handler = libbpf_register_prog_handler(
+	int handler, r = keep_handlers();
+
+	if (r < 0)
+		return r;
+	handler = libbpf_register_prog_handler(
 		migrates ? "sk_reuseport/migrate" : "sk_reuseport", BPF_PROG_TYPE_SK_REUSEPORT,
 		migrates ? BPF_SK_REUSEPORT_SELECT_OR_MIGRATE : BPF_SK_REUSEPORT_SELECT, &options);
-	int r;
-
 	if (handler < 0)
 		return handler;
 	caught.bpf = steer_bpf__open();
