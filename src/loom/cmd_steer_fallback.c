@@ -54,9 +54,8 @@ static int print(const struct session *session, const char *dir, const char *gro
 			       parts[i].part[0] ? " IPv" : "", parts[i].part,
 			       steer_pins_mode(STEER_FALLBACK), steer_pins_mode(parts[i].before),
 			       dir, group, parts[i].part[0] ? "/" : "", parts[i].part);
-	printf("plain Linux decides; loomd was not told: if it runs, 'loom steer fallback %s' "
-	       "makes "
-	       "it stay so\n",
+	printf("plain Linux decides; loomd, when it runs, takes it for an operator's fallback: "
+	       "'loom steer resume %s' ends it\n",
 	       group);
 	return 0;
 }

@@ -98,6 +98,7 @@ static struct member *add(struct group *group, const struct steer_truth_row *row
 			  .state = STEER_QUARANTINED },
 		.part = row->family == AF_INET6,
 		.cpu = -1,
+		.owner_fd = -1,
 		.first_seen_ns = now,
 		.moved_ns = now,
 		.fresh = true,
@@ -285,8 +286,10 @@ static bool name_owner(struct member *member, const struct sock_owners *owners)
 		if (is_self(owners, &holds[i]))
 			continue;
 		/* The eldest: a master that holds its workers' sockets outlives them. */
-		if (!first)
+		if (!first) {
 			first = &owners->processes[holds[i].process];
+			member->owner_fd = holds[i].fd;
+		}
 		member->view.holders++;
 	}
 	if (!first)
@@ -398,7 +401,8 @@ int members_socket(struct group *group, size_t part, struct err *err)
 
 		if (member->part != part || !member->view.pid)
 			continue;
-		r = pidfd_take_socket((pid_t)member->view.pid, member->view.inode, err);
+		r = pidfd_take_socket_at((pid_t)member->view.pid, member->owner_fd,
+					 member->view.inode, err);
 		if (r >= 0)
 			return r;
 	}
@@ -442,7 +446,8 @@ static void admit(struct group *group, struct member *member, const struct sock_
 		return;
 	}
 	find_entry(group, member, owners);
-	socket = pidfd_take_socket((pid_t)member->view.pid, member->view.inode, &err);
+	socket = pidfd_take_socket_at((pid_t)member->view.pid, member->owner_fd, member->view.inode,
+				      &err);
 	if (socket < 0 || members_take_in(group, member, socket, &err) < 0) {
 		put_off(group, member, &err, now);
 	} else {
@@ -463,8 +468,9 @@ void members_admit(struct group *group, const struct sock_owners *owners, uint64
 	for (size_t i = 0; i < group->member_count; i++) {
 		struct member *member = &group->members[i];
 
-		if (member->fresh && member->retry_ns <= now)
+		if (member->fresh && member->sought)
 			admit(group, member, owners, now);
+		member->sought = false;
 	}
 }
 

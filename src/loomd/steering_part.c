@@ -50,6 +50,20 @@ static void set_mode(struct group *group, struct part *part)
 	if (steer_mode(part->steer) != mode ||
 	    steer_canary_permille(part->steer) != group->rollout.canary_permille)
 		steer_set_mode(part->steer, mode, group->rollout.canary_permille);
+	part->told = true;
+}
+
+/* Somebody wrote fallback where we had written something else: an operator, by the pins, while we
+ * were dead or deaf.  His word stands until he takes it back. */
+static void heed_pins(struct group *group, const struct part *part, uint64_t now)
+{
+	struct rollout_move move;
+
+	if (part->told && steer_mode(part->steer) == STEER_FALLBACK &&
+	    mode_of(group) != STEER_FALLBACK &&
+	    rollout_fallback(&group->rollout, ROLLOUT_BY_OPERATOR,
+			     "by the pins: loom steer fallback --direct", now, &move) == 1)
+		moves_done(group, &move);
 }
 
 void parts_set_mode(struct group *group)
@@ -84,6 +98,7 @@ static int open_part(struct group *group, size_t p, struct err *err)
 	if (r < 0)
 		return err_prefix(err, "group %s", group->name);
 	part->dirty = true;
+	part->told = steer_adopted(part->steer);
 	if (steer_adopted(part->steer))
 		steering_index_adopt(group);
 	/* What the predecessor attached is the same policy's: it is replaced, not fought. */
@@ -237,6 +252,7 @@ void parts_apply(struct group *group, uint64_t now)
 			part->attached = part->foreign = false;
 			continue;
 		}
+		heed_pins(group, part, now);
 		set_mode(group, part);
 		follow_attachment(group, p);
 	}
@@ -272,6 +288,7 @@ int parts_detach(struct group *group, struct err *err)
 		if (!part->steer || !part->attached)
 			continue;
 		steer_set_mode(part->steer, STEER_FALLBACK, 0);
+		part->told = false;
 		part->attached = part->foreign = false;
 		/* Another's program is not ours to take away. */
 		if (foreign || !has_members(group, p))
