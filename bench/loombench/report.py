@@ -79,6 +79,8 @@ def steer_scale_report(result, targets):
         ("start: all attached, s", f"{start['attached']:.2f}"),
         ("restart: ready, s", f"{again['ready']:.2f}"),
         ("restart: all attached, s", f"{again['attached']:.2f}"),
+        ("start: of CPU, s", f"{start['cpu']:.2f}"),
+        ("restart: of CPU, s", f"{again['cpu']:.2f}"),
         ("longest answer meanwhile, s", f"{start['answer']:.2f}"),
         ("idle at poll: 50ms, % of a CPU", f"{result['cpu_50ms']:.1f}"),
         ("idle at poll: 1s, % of a CPU", f"{result['cpu_1s']:.1f}"),
@@ -90,9 +92,10 @@ def steer_scale_report(result, targets):
     targets.at_most(f"steering: start of {n:,} groups", start["attached"], 10, "s")
     targets.at_most(f"steering: {n:,} idle groups", result["cpu_50ms"], 15, "% of a CPU")
     targets.at_most("steering: a newcomer is seen", max(result["seen"]["join_ms"]), 100, "ms")
-    table(f"Steering: {n:,} groups: requests, ms", ("", "median (worst)"), [(k, _range(v)) for k, v in result["api"].items()])
+    table(f"Steering: {n:,} groups: requests, ms", ("", "median (worst)", "of CPU"),
+          [(k, _range(v["ms"]), _range(v["cpu_ms"])) for k, v in result["api"].items()])
     for what in ("rollout", "weight", "drain", "swap", "policy"):
-        targets.at_most(f"steering: {what} of one of {n:,} groups", summary(result["api"][what])["median"], 10, "ms")
+        targets.at_most(f"steering: {what} of one of {n:,} groups", summary(result["api"][what]["ms"])["median"], 10, "ms")
     leaks = result["leaks"]
     table("Steering: what is held before and after members and groups came and went", ("", "before", "after"),
           [(k, f"{leaks['before'][k]:,}", f"{leaks['after'][k]:,}") for k in leaks["before"]])

@@ -56,12 +56,12 @@ class Api(http.client.HTTPConnection):
 class Onlooker:
     """Asks for /health over and over: how long the daemon leaves others waiting."""
 
-    def __init__(self, path):
-        self.api, self.took, self.ended = Api(path), [], threading.Event()
+    def __init__(self, path, every=0.001):
+        self.api, self.took, self.ended, self.every = Api(path), [], threading.Event(), every
         self.thread = threading.Thread(target=self._run)
 
     def _run(self):
-        while not self.ended.wait(0.001):
+        while not self.ended.wait(self.every):
             self.took.append(self.api.call("GET", "/health")[0])
 
     def __enter__(self):

@@ -16,7 +16,6 @@ from .scale import Api, Onlooker
 EACH = 4                  # sockets of a group, each another process's
 FIRST_PORT = 10000
 HOLDER = pathlib.Path(__file__).with_name("holder.py")
-HERTZ = os.sysconf("SC_CLK_TCK")
 
 
 class Holder:
@@ -79,17 +78,22 @@ class Site:
         self.daemon.wait_for(lambda: "ready" in self.daemon.output(), 300)
         ready = time.monotonic() - begun
         self.api = Api(self.socket)
-        waited = []
-        self.await_(lambda: self.attached(waited) == self.groups, 120, "not every group is attached")
-        return {"ready": ready, "attached": time.monotonic() - begun, "answer": max(waited)}
+        with Onlooker(self.socket) as onlooker:
+            self.await_(lambda: len(re.findall(r"group g\d+: attached by automatic", self.daemon.output())) >= self.groups, 120,
+                        "not every group is attached")
+        result = {"ready": ready, "attached": time.monotonic() - begun, "cpu": self.ran(), "answer": max(onlooker.took, default=0)}
+        if self.attached() != self.groups:
+            raise Failure("not every group is attached")
+        return result
 
-    def attached(self, waited=None):
-        took, data = self.api.call("GET", "/steer/groups")
-        if waited is not None:
-            waited.append(took)
-        rows = json.loads(data)
+    def attached(self):
+        rows = json.loads(self.api.call("GET", "/steer/groups")[1])
         rows = rows["groups"] if isinstance(rows, dict) else rows
         return sum(bool(row["attached"]) for row in rows)
+
+    def ran(self):
+        """Seconds of CPU since its start."""
+        return int(pathlib.Path(f"/proc/{self.daemon.popen.pid}/schedstat").read_text().split()[0]) / 1e9
 
     def await_(self, done, seconds, what):
         deadline = time.monotonic() + seconds
@@ -105,13 +109,9 @@ class Site:
 
     def cpu(self, seconds):
         """Percent of a CPU that the daemon takes while nobody asks it anything."""
-        def ticks():
-            fields = pathlib.Path(f"/proc/{self.daemon.popen.pid}/stat").read_text().rsplit(")", 1)[1].split()
-            return int(fields[11]) + int(fields[12])
-
-        before, begun = ticks(), time.monotonic()
+        before, begun = self.ran(), time.monotonic()
         time.sleep(seconds)
-        return (ticks() - before) / HERTZ / (time.monotonic() - begun) * 100
+        return (self.ran() - before) / (time.monotonic() - begun) * 100
 
     def members(self, group):
         data = json.loads(self.api.call("GET", f"/steer/groups/{group}")[1])
@@ -167,7 +167,7 @@ def changes_seen(site, rounds):
 
 
 def latencies(site, rounds):
-    """Milliseconds of each request."""
+    """Milliseconds of each request, until it was answered and of CPU that it took."""
     def of(n):
         return f"/steer/groups/g{(n * 13 + 5) % site.groups}"
 
@@ -186,13 +186,15 @@ def latencies(site, rounds):
         "resume": lambda n: ("POST", of(n) + "/resume", {}),
     }
     result = {}
-    with Onlooker(site.socket) as onlooker:
+    with Onlooker(site.socket, 0.02) as onlooker:
         for name, request in requests.items():
-            result[name] = []
+            result[name] = {"ms": [], "cpu_ms": []}
             for n in range(rounds):
-                result[name].append(site.api.call(*request(n))[0] * 1e3)
+                before = site.ran()
+                result[name]["ms"].append(site.api.call(*request(n))[0] * 1e3)
+                result[name]["cpu_ms"].append((site.ran() - before) * 1e3)
                 time.sleep(0.01)
-    result["meanwhile: GET /health"] = [s * 1e3 for s in onlooker.took]
+    result["meanwhile: GET /health"] = {"ms": [s * 1e3 for s in onlooker.took], "cpu_ms": [0]}
     return result
 
 

@@ -54,7 +54,8 @@ ABI_SIZE(struct join_header, 8);
 
 struct join_request {
 	struct join_header header;
-	char group[JOIN_GROUP_LEN]; /* NUL-terminated and -padded; empty: that of the socket's address
+	char group[JOIN_GROUP_LEN]; /* NUL-terminated and -padded; empty: that of the socket's
+				     * address
 				     */
 	char label[JOIN_LABEL_LEN]; /* for people; the same, may be empty */
 	__u32 weight;		    /* 0 .. JOIN_MAX_WEIGHT */

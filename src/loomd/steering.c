@@ -25,12 +25,29 @@ static uint64_t until_poll(const struct steering *steering)
 							 : steering->config->steering.poll_ns;
 }
 
+/* Nor does writing the state down take more. */
+static void save_if_due(struct steering *steering)
+{
+	uint64_t now = clock_now_ns();
+
+	if (!steering->save || now < steering->save_ns)
+		return;
+	steering_save_state(steering);
+	steering->save_ns = clock_now_ns() + 10 * (clock_now_ns() - now);
+}
+
 static void on_poll(void *ctx)
 {
 	struct steering *steering = ctx;
 
+	if (clock_now_ns() - steering->polled_ns < until_poll(steering) &&
+	    steering_admit(steering)) {
+		loop_arm(steering->poll_timer, 0);
+		return;
+	}
 	steering_poll(steering);
-	loop_arm(steering->poll_timer, until_poll(steering));
+	save_if_due(steering);
+	loop_arm(steering->poll_timer, steering->admitting ? 0 : until_poll(steering));
 }
 
 static void on_sample(void *ctx)
@@ -51,8 +68,7 @@ static void on_sample(void *ctx)
 			next = group->rollout_config.soak_ns / 2;
 	}
 	report_period(steering, now);
-	if (steering->save)
-		steering_save_state(steering);
+	save_if_due(steering);
 	loop_arm(steering->sample_timer, next < 50 * NSEC_PER_MSEC ? 50 * NSEC_PER_MSEC : next);
 }
 
@@ -295,6 +311,7 @@ int steering_configure(struct steering *steering, const struct config *config, s
 		return r;
 	}
 	steering_trace_end(steering, "reload");
+	steering_admit_anew(steering);
 	for (size_t i = 0; i < wanted->group_count; i++) {
 		if (groups[i])
 			continue;
@@ -396,6 +413,7 @@ int steering_open(struct steering **ret, const struct steering_options *options,
 	steering->first_ns = steering->history_ns = clock_now_ns();
 	on_poll(steering);
 	on_sample(steering);
+	steering->ready = true;
 	*ret = steering;
 	return 0;
 }
@@ -407,6 +425,7 @@ void steering_close(struct steering *steering, enum plane_exit how)
 	if (steering->started)
 		steering_save_state(steering);
 	steering_trace_end(steering, "shutdown");
+	steering_admit_anew(steering);
 	joined_close(steering);
 	for (size_t i = 0; i < steering->group_count; i++)
 		free_group(steering->groups[i], how);

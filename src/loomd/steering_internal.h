@@ -50,6 +50,7 @@ struct member {
 	struct steer_truth_row row;    /* as the kernel last told it */
 	uint8_t part;
 	int32_t cpu;
+	int owner_fd; /* where its owner had it when we looked; -1: not known */
 	uint64_t first_seen_ns;
 	uint64_t drain_deadline_ns; /* 0: none */
 	uint64_t drain_empty_ns;    /* since when nothing is queued; 0: something is */
@@ -63,9 +64,10 @@ struct member {
 	struct member_past *past; /* owned; [STEERING_HISTORY], NULL until the first period */
 	uint64_t join_id;	  /* by libloom: 0 otherwise */
 	bool fresh;		  /* its owner is not known yet */
+	bool sought;		  /* the look through /proc under way was for it, too */
 	bool seen;		  /* in this poll */
 	bool ready;		  /* it says so itself: no quarantine */
-	bool complained;	  /* that its socket cannot be had: once */
+	bool complained;	  /* that its socket cannot be had, or is nobody's: once */
 	bool drained_told;
 	bool going;	   /* in the swap under way */
 	uint64_t retry_ns; /* its socket could not be had: not before */
@@ -171,10 +173,16 @@ struct steering {
 	char audit_path[300];
 	int audit_fd;
 	bool started;
+	bool ready; /* the first poll is over */
 	bool detaching;
 	uint64_t first_ns; /* when the first poll was */
-	bool save;	   /* something is to be kept */
-	uint64_t poll_cost_ns;
+	bool save;	   /* something is to be kept ... */
+	uint64_t save_ns;  /* ... but not before */
+	uint64_t polled_ns;
+	uint64_t poll_cost_ns;	   /* of CPU */
+	struct sock_owners owners; /* what a look through /proc found ... */
+	size_t admit_next;	   /* ... for this group and the later ones */
+	bool admitting;
 	uint64_t history_ns; /* when the last period ended */
 	size_t past_next;    /* the place of the period that goes on */
 	int64_t past_wall_s[STEERING_HISTORY];
@@ -193,8 +201,13 @@ void steering_pin_base(const struct config *config, char base[256]);
 
 /* ---- steering_poll.c ---- */
 
-/* Reads the kernel and brings every group up to date. */
+/* Reads the kernel and brings every group up to date.  Newcomers are taken in for some milliseconds
+ * at a time: thousands take several polls. */
 void steering_poll(struct steering *steering);
+/* Goes on with newcomers that were found; false: that was all. */
+bool steering_admit(struct steering *steering);
+/* What was found of newcomers is looked for anew. */
+void steering_admit_anew(struct steering *steering);
 struct group *steering_group(struct steering *steering, const char *name);
 
 /* ---- steering_members.c ---- */
@@ -202,7 +215,7 @@ struct group *steering_group(struct steering *steering, const char *name);
 /* The rows that the group has now: joins, deaths, queues.  Those whose owner is to be found are
  * fresh after it. */
 void members_sync(struct group *group, uint64_t now);
-/* Names of the fresh ones' owners; takes their sockets in. */
+/* Names of the owners of those that were sought; takes their sockets in. */
 void members_admit(struct group *group, const struct sock_owners *owners, uint64_t now);
 /* Puts sockets back into the slots that somebody else emptied. */
 void members_refill(struct group *group);

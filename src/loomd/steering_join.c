@@ -114,8 +114,10 @@ static void introduce(struct member *member, const struct join_request *request,
 	member->view.weight = request->weight;
 	member->view.generation = request->generation;
 	member->ready = request->header.type == JOIN_JOIN && request->flags & JOIN_FLAG_READY;
-	if (peer->pid > 0)
+	if (peer->pid > 0) {
 		member->view.pid = (uint32_t)peer->pid;
+		member->owner_fd = -1;
+	}
 	snprintf(member->view.label, sizeof(member->view.label), "%.31s", request->label);
 }
 

@@ -17,6 +17,8 @@
 #define DRAINED_FOR (20 * NSEC_PER_MSEC)
 /* Who is there when we come is no newcomer. */
 #define SETTLED_NS (500 * NSEC_PER_MSEC)
+/* Who binds may join soon after; who has not by then is nobody we know. */
+#define STRANGER_NS NSEC_PER_SEC
 
 const char *member_text(const struct member *member, char text[64])
 {
@@ -96,6 +98,7 @@ static struct member *add(struct group *group, const struct steer_truth_row *row
 			  .state = STEER_QUARANTINED },
 		.part = row->family == AF_INET6,
 		.cpu = -1,
+		.owner_fd = -1,
 		.first_seen_ns = now,
 		.moved_ns = now,
 		.fresh = true,
@@ -240,6 +243,12 @@ static const char *source_name(enum config_steer_source source)
 	return names[source];
 }
 
+/* A socket that joins is in our hands for a moment: we are not its owner. */
+static bool is_self(const struct sock_owners *owners, const struct sock_hold *hold)
+{
+	return owners->processes[hold->process].pid == getpid();
+}
+
 /* Which entry of the configuration, if any, speaks of one of the socket's holders. */
 static void find_entry(const struct group *group, struct member *member,
 		       const struct sock_owners *owners)
@@ -257,7 +266,8 @@ static void find_entry(const struct group *group, struct member *member,
 		for (size_t k = 0; k < count; k++) {
 			const struct config_steer_member *entry = &group->config->members[i];
 
-			if (!entry_matches(entry, &owners->processes[holds[k].process]))
+			if (is_self(owners, &holds[k]) ||
+			    !entry_matches(entry, &owners->processes[holds[k].process]))
 				continue;
 			member->view.source = source_name(entry->source);
 			member->view.weight = entry->weight;
@@ -269,14 +279,22 @@ static bool name_owner(struct member *member, const struct sock_owners *owners)
 {
 	size_t count;
 	const struct sock_hold *holds = sock_owners_of(owners, member->view.inode, &count);
-	const struct sock_process *first;
+	const struct sock_process *first = NULL;
 
-	if (!count)
+	member->view.holders = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (is_self(owners, &holds[i]))
+			continue;
+		/* The eldest: a master that holds its workers' sockets outlives them. */
+		if (!first) {
+			first = &owners->processes[holds[i].process];
+			member->owner_fd = holds[i].fd;
+		}
+		member->view.holders++;
+	}
+	if (!first)
 		return false;
-	/* The eldest: a master that holds its workers' sockets outlives them. */
-	first = &owners->processes[holds[0].process];
 	member->view.pid = (uint32_t)first->pid;
-	member->view.holders = (uint32_t)count;
 	snprintf(member->view.comm, sizeof(member->view.comm), "%s", first->comm);
 	snprintf(member->view.unit, sizeof(member->view.unit), "%.63s", first->unit);
 	return true;
@@ -383,7 +401,8 @@ int members_socket(struct group *group, size_t part, struct err *err)
 
 		if (member->part != part || !member->view.pid)
 			continue;
-		r = pidfd_take_socket((pid_t)member->view.pid, member->view.inode, err);
+		r = pidfd_take_socket_at((pid_t)member->view.pid, member->owner_fd,
+					 member->view.inode, err);
 		if (r >= 0)
 			return r;
 	}
@@ -427,14 +446,17 @@ static void admit(struct group *group, struct member *member, const struct sock_
 		return;
 	}
 	find_entry(group, member, owners);
-	socket = pidfd_take_socket((pid_t)member->view.pid, member->view.inode, &err);
+	socket = pidfd_take_socket_at((pid_t)member->view.pid, member->owner_fd, member->view.inode,
+				      &err);
 	if (socket < 0 || members_take_in(group, member, socket, &err) < 0) {
 		put_off(group, member, &err, now);
 	} else {
 		member->fresh = false;
 		state_of_member(group, member);
 		group->parts[member->part].trouble[0] = '\0';
-		announce(group, member);
+		member->complained = false;
+		if (member->view.source[0])
+			announce(group, member);
 	}
 	/* At once: a duplicate that is held is a socket that nobody reads when its owner dies. */
 	if (socket >= 0)
@@ -446,8 +468,9 @@ void members_admit(struct group *group, const struct sock_owners *owners, uint64
 	for (size_t i = 0; i < group->member_count; i++) {
 		struct member *member = &group->members[i];
 
-		if (member->fresh && member->retry_ns <= now)
+		if (member->fresh && member->sought)
 			admit(group, member, owners, now);
+		member->sought = false;
 	}
 }
 
@@ -554,6 +577,16 @@ static void follow_quarantine(struct group *group, struct member *member, uint64
 	member_activate(group, member);
 }
 
+static void note_unexpected(struct group *group, struct member *member, uint64_t now)
+{
+	if (member->fresh || member->view.source[0] || now - member->first_seen_ns < STRANGER_NS)
+		return;
+	group->unexpected = true;
+	if (!member->complained)
+		announce(group, member);
+	member->complained = true;
+}
+
 void members_age(struct group *group, uint64_t now)
 {
 	group->unexpected = false;
@@ -568,6 +601,6 @@ void members_age(struct group *group, uint64_t now)
 			follow_quarantine(group, member, now);
 		else if (member->view.state == STEER_DRAINING)
 			follow_drain(group, member, now);
-		group->unexpected |= !member->fresh && !member->view.source[0];
+		note_unexpected(group, member, now);
 	}
 }

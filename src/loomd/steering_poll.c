@@ -2,11 +2,16 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "steering_internal.h"
 #include "sys/netns.h"
+
+/* How long newcomers are taken in before others get their turn; at the start nobody waits yet. */
+#define ADMIT_NS       (20 * NSEC_PER_MSEC)
+#define ADMIT_FIRST_NS NSEC_PER_SEC
 
 struct group *steering_group(struct steering *steering, const char *name)
 {
@@ -102,18 +107,21 @@ static int compare_inodes(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* One look through /proc for all that is new, however many groups have something new. */
-static void admit_fresh(struct steering *steering, uint64_t now)
+static bool is_to_be_sought(const struct member *member, uint64_t now)
 {
-	struct sock_owners owners = { 0 };
+	return member->fresh && member->retry_ns <= now;
+}
+
+/* One look through /proc for all that is new, however many groups have something new. */
+static void seek_fresh(struct steering *steering, uint64_t now)
+{
 	struct err err = { 0 };
 	uint64_t *inodes;
 	size_t count = 0;
 
 	for (size_t i = 0; i < steering->group_count; i++)
 		for (size_t k = 0; k < steering->groups[i]->member_count; k++)
-			count += steering->groups[i]->members[k].fresh &&
-				 steering->groups[i]->members[k].retry_ns <= now;
+			count += is_to_be_sought(&steering->groups[i]->members[k], now);
 	if (!count)
 		return;
 	inodes = calloc(count, sizeof(*inodes));
@@ -121,23 +129,69 @@ static void admit_fresh(struct steering *steering, uint64_t now)
 		return;
 	count = 0;
 	for (size_t i = 0; i < steering->group_count; i++)
-		for (size_t k = 0; k < steering->groups[i]->member_count; k++)
-			if (steering->groups[i]->members[k].fresh &&
-			    steering->groups[i]->members[k].retry_ns <= now)
-				inodes[count++] = steering->groups[i]->members[k].view.inode;
+		for (size_t k = 0; k < steering->groups[i]->member_count; k++) {
+			struct member *member = &steering->groups[i]->members[k];
+
+			member->sought = is_to_be_sought(member, now);
+			if (member->sought)
+				inodes[count++] = member->view.inode;
+		}
 	qsort(inodes, count, sizeof(*inodes), compare_inodes);
-	if (sock_owners_scan(inodes, count, NULL, 0, &owners, &err) < 0)
+	steering->admitting = sock_owners_scan(inodes, count, NULL, 0, &steering->owners, &err) ==
+			      0;
+	if (!steering->admitting) {
 		log_warning("%s", err.text);
-	else
-		for (size_t i = 0; i < steering->group_count; i++)
-			members_admit(steering->groups[i], &owners, now);
-	sock_owners_done(&owners);
+		sock_owners_done(&steering->owners);
+	}
+	steering->admit_next = 0;
 	free(inodes);
+}
+
+void steering_admit_anew(struct steering *steering)
+{
+	sock_owners_done(&steering->owners);
+	steering->admitting = false;
+}
+
+static void follow(struct group *group, uint64_t now)
+{
+	members_age(group, now);
+	parts_apply(group, now);
+}
+
+/* A group costs its program's load: others want to be served between a thousand of them. */
+static void admit_fresh(struct steering *steering, uint64_t now)
+{
+	uint64_t patience = steering->ready ? ADMIT_NS : ADMIT_FIRST_NS;
+
+	if (!steering->admitting)
+		seek_fresh(steering, now);
+	if (!steering->admitting)
+		return;
+	while (steering->admit_next < steering->group_count) {
+		struct group *group = steering->groups[steering->admit_next++];
+
+		members_admit(group, &steering->owners, now);
+		follow(group, now);
+		if (clock_now_ns() - now > patience)
+			break;
+	}
+	if (steering->admit_next >= steering->group_count)
+		steering_admit_anew(steering);
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
+	return (uint64_t)at.tv_sec * NSEC_PER_SEC + (uint64_t)at.tv_nsec;
 }
 
 void steering_poll(struct steering *steering)
 {
 	uint64_t now = clock_now_ns();
+	uint64_t before = cpu_ns();
 
 	for (size_t i = 0; i < steering->group_count; i++)
 		steering->groups[i]->row_count = 0;
@@ -158,11 +212,16 @@ void steering_poll(struct steering *steering)
 		}
 	}
 	admit_fresh(steering, now);
-	for (size_t i = 0; i < steering->group_count; i++) {
-		members_age(steering->groups[i], now);
-		parts_apply(steering->groups[i], now);
-	}
-	if (steering->save)
-		steering_save_state(steering);
-	steering->poll_cost_ns = clock_now_ns() - now;
+	for (size_t i = 0; i < steering->group_count; i++)
+		follow(steering->groups[i], now);
+	steering->polled_ns = now;
+	if (!steering->admitting)
+		steering->poll_cost_ns = cpu_ns() - before;
+}
+
+bool steering_admit(struct steering *steering)
+{
+	if (steering->admitting)
+		admit_fresh(steering, clock_now_ns());
+	return steering->admitting;
 }

@@ -172,22 +172,28 @@ static int note_wanted(void *ctx, int fd, uint64_t inode)
 	return 1;
 }
 
-/* One look.  -EAGAIN: the descriptor was another by the time that we had it. */
-static int try_to_take(pid_t pid, int pidfd, uint64_t inode)
+/* -EAGAIN: the descriptor is another's. */
+static int take_at(int pidfd, int fd, uint64_t inode)
 {
-	struct wanted wanted = { .inode = inode };
-	int r = pidfd_sockets(pid, note_wanted, &wanted);
-	int copy;
+	int copy = take(pidfd, fd);
 
-	if (r <= 0)
-		return r < 0 ? r : -ENOENT;
-	copy = take(pidfd, wanted.fd);
 	if (copy < 0)
 		return copy == -EBADF ? -EAGAIN : copy;
 	if (socket_inode(copy) == inode)
 		return copy;
 	close(copy);
 	return -EAGAIN;
+}
+
+/* One look.  -EAGAIN: the descriptor was another by the time that we had it. */
+static int try_to_take(pid_t pid, int pidfd, uint64_t inode)
+{
+	struct wanted wanted = { .inode = inode };
+	int r = pidfd_sockets(pid, note_wanted, &wanted);
+
+	if (r <= 0)
+		return r < 0 ? r : -ENOENT;
+	return take_at(pidfd, wanted.fd, inode);
 }
 
 static bool is_yama_strict(void)
@@ -237,7 +243,7 @@ static int explain(int error, pid_t pid, uint64_t inode, struct err *err)
 	}
 }
 
-int pidfd_take_socket(pid_t pid, uint64_t inode, struct err *err)
+int pidfd_take_socket_at(pid_t pid, int at, uint64_t inode, struct err *err)
 {
 	/* Before the look: what has this number later is then not taken for it. */
 	int pidfd = pid > 0 ? pidfd_open_(pid) : -ESRCH;
@@ -245,8 +251,15 @@ int pidfd_take_socket(pid_t pid, uint64_t inode, struct err *err)
 
 	if (pidfd < 0)
 		return explain(pidfd, pid, inode, err);
+	if (at >= 0)
+		r = take_at(pidfd, at, inode);
 	for (int i = 0; r == -EAGAIN && i < TRIES; i++)
 		r = try_to_take(pid, pidfd, inode);
 	close(pidfd);
 	return r < 0 ? explain(r, pid, inode, err) : r;
+}
+
+int pidfd_take_socket(pid_t pid, uint64_t inode, struct err *err)
+{
+	return pidfd_take_socket_at(pid, -1, inode, err);
 }

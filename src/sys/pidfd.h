@@ -18,6 +18,9 @@
  * -ESRCH: the process is gone; -ENOENT: it does not hold the socket (any more); -ENOSYS: a kernel
  * before 5.6. */
 int pidfd_take_socket(pid_t pid, uint64_t inode, struct err *err);
+/* The same, looking first where it was seen: no walk through thousands of descriptors.  at: -1:
+ * nowhere yet. */
+int pidfd_take_socket_at(pid_t pid, int at, uint64_t inode, struct err *err);
 
 /* Calls fn for each socket that pid has open, with its descriptor's number there, until fn returns
  * other than 0, which is returned then.  The set may change meanwhile: what was there all the time

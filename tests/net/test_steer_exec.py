@@ -74,15 +74,18 @@ def test_rolling_restarts_of_loom_exec_lose_nothing(net, protocol, kind):
         assert generations(loom) == [1] * WORKERS
         loom.rollout("enforced")
         with net.load(kind, lanes=16, rate=3000, timeout=5000) as load:
-            for generation in (2, 3):
+            for generation in (2,):
                 load.more(300)
                 workers.roll(generation)
                 assert generations(loom) == [generation] * WORKERS
             load.more(300)
         assert load.failed() == 0, load.complaint()
         served = set(load.by_worker())
-        assert {30, 31, 32, 33} < served <= {g * 10 + n for g in (1, 2, 3) for n in range(WORKERS)}
+        assert {20, 21, 22, 23} < served <= {g * 10 + n for g in (1, 2) for n in range(WORKERS)}
         pids = [row["pid"] for row in loom.members()]
+        # A socket that is handed over on joining is never taken for the daemon's, or for a stranger's.
+        assert loom.process.pid not in pids and "loomd" not in {row["comm"] for row in loom.members()}
+        assert not any("names it" in line for line in loom.process.lines)
     # It has taken its workers with it.
     until("no socket is left", lambda: net.sockets(PORT, protocol == "udp") == 0)
     for pid in pids:

@@ -63,10 +63,11 @@ def test_the_history_has_each_members_windows_those_of_one_that_died_among_them(
         assert {row["pid"] for row in ghosts} == {server.workers[1]}
         rows = [row for one in history(loom) for row in one["members"]]
         assert {row["pid"] for row in rows} == set(server.workers.values())
-        assert sum(row["packets"] for row in rows) <= load.so_far()["requests"] + 500
         assert sum(row["packets"] for row in rows) > 500
         assert {row["state"] for row in rows} == {"active"}
         assert "slot 0" in loom.steer("history", "g").stdout
+    # Each lane has one that is not answered, at most.
+    assert sum(row["packets"] for row in rows) <= load.final["requests"] + 100, load.complaint()
     server.stop()
 
 

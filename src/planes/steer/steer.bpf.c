@@ -106,7 +106,7 @@ static __always_inline __u32 give(struct sk_reuseport_md *ctx, __u32 slot)
 	long r;
 
 	if (!steer_const.without_held && steer_control.held &&
-	    table_in_force()->slot_flags[slot & (STEER_MAX_SLOTS - 1)] & STEER_MEMBER_HELD)
+	    table_in_force()->slot_flags[index_below(slot, STEER_MAX_SLOTS)] & STEER_MEMBER_HELD)
 		r = bpf_sk_select_reuseport(ctx, &socks_held, &slot, 0);
 	else
 		r = bpf_sk_select_reuseport(ctx, &socks, &slot, 0);

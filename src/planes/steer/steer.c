@@ -135,8 +135,10 @@ int steer_open(struct steer **ret, const struct steer_options *options, struct e
 		r = map_arrays(steer, err);
 	if (r < 0)
 		goto fail;
-	if (steer->adopted)
+	if (steer->adopted) {
 		steer_index_vshards(steer, counts);
+		steer->used = steer_stats_used(steer);
+	}
 	if (!steer->adopted) {
 		memcpy(steer->control->salt, &steer->salt, sizeof(steer->salt));
 		__atomic_store_n(&steer->control->abi_version, STEER_ABI_VERSION, __ATOMIC_RELEASE);

@@ -110,6 +110,8 @@ int steer_put(struct steer *steer, uint16_t slot, int socket, bool *ret_held, st
 	if (slot >= STEER_MAX_SLOTS)
 		return err_set(err, -EINVAL, "cannot use slot %u: there are %d", slot,
 			       STEER_MAX_SLOTS);
+	if (slot >= steer->used)
+		steer->used = slot + 1;
 	r = put_in_array(steer, slot, (__u64)socket);
 	if (r == 0 || (r != -EINVAL && is_there(steer, slot, socket)))
 		return 0;

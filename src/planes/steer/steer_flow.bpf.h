@@ -39,7 +39,7 @@ static __always_inline __u32 flow_choose(struct sk_reuseport_md *ctx,
 	flow = bpf_map_lookup_elem(&steer_flows, &key);
 	now = bpf_ktime_get_coarse_ns();
 	if (flow && flow_is_alive(flow, now)) {
-		__u32 slot = flow->slot & (STEER_MAX_SLOTS - 1);
+		__u32 slot = index_below(flow->slot, STEER_MAX_SLOTS);
 
 		if (flow->cookie && table->cookies[slot] == flow->cookie) {
 			if (now - flow->used_ns >= FLOW_TOUCH_NS ||
@@ -69,7 +69,7 @@ static __always_inline void flow_note(struct sk_reuseport_md *ctx, __u32 slot)
 
 	if (slot >= STEER_MAX_SLOTS || !flow_key(ctx, &key))
 		return;
-	flow.cookie = table_in_force()->cookies[slot & (STEER_MAX_SLOTS - 1)];
+	flow.cookie = table_in_force()->cookies[index_below(slot, STEER_MAX_SLOTS)];
 	flow.used_ns = bpf_ktime_get_coarse_ns();
 	if (flow.cookie && bpf_map_update_elem(&steer_flows, &key, &flow, BPF_ANY))
 		count(STEER_COUNT_FLOW_FULL);

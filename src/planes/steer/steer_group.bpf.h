@@ -56,13 +56,13 @@ __noinline __u32 group_search(__u64 cookie)
 static __always_inline const volatile struct steer_member *
 group_row(const volatile struct steer_table *table, __u32 i, __u64 cookie)
 {
-	const volatile struct steer_member *row = &table->members[i & (STEER_MAX_SLOTS - 1)];
+	const volatile struct steer_member *row = &table->members[index_below(i, STEER_MAX_SLOTS)];
 
 	if (row->cookie != cookie || !cookie) {
 		i = group_search(cookie);
 		if (i >= STEER_MAX_SLOTS)
 			return NULL;
-		row = &table->members[i];
+		row = &table->members[index_below(i, STEER_MAX_SLOTS)];
 	}
 	return row;
 }
@@ -136,9 +136,11 @@ static __always_inline __u32 group_choice(struct sk_reuseport_md *ctx)
 	if (!steer_const.reads_group) {
 		const volatile struct steer_table *table = table_in_force();
 
+		const volatile struct steer_member *row;
+
 		i = (__u64)ctx->hash * table->member_count >> 32;
-		return i < STEER_MAX_SLOTS && table->members[i].cookie ? table->members[i].slot
-								       : STEER_NOBODY;
+		row = &table->members[index_below(i, STEER_MAX_SLOTS)];
+		return i < STEER_MAX_SLOTS && row->cookie ? row->slot : STEER_NOBODY;
 	}
 	group = group_of(ctx);
 	if (!group || !group->num_socks)

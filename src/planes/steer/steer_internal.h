@@ -39,11 +39,14 @@ struct steer {
 	uint32_t program_id;
 	int events; /* owned; -1: not traced */
 	int cpus;
+	uint16_t used; /* slots from here on have counted nothing */
 	uint64_t indices; /* entries of rx_index_to_slot */
 };
 
 extern const char *const steer_pin_names[STEER_MAP_COUNT];
 extern const char *const steer_map_names[STEER_MAP_COUNT];
+
+uint16_t steer_stats_used(const struct steer *steer);
 
 /* Loads a program for policy over the maps there are; maps it makes are pinned and kept. */
 int steer_program_load(struct steer *steer, const struct steer_policy_options *policy,

@@ -70,6 +70,14 @@ struct steer_decision {
 	bool asked;   /* kernel is known, or known to be unknown */
 };
 
+/* An index whose bounds the verifier sees right where it is used: older ones forget what was
+ * compared before.  size: a power of two. */
+static __always_inline __u32 index_below(__u32 index, __u32 size)
+{
+	barrier_var(index);
+	return index & (size - 1);
+}
+
 static __always_inline const volatile struct steer_table *table_in_force(void)
 {
 	return &steer_tables.half[steer_control.active & 1];

@@ -49,13 +49,13 @@ static __always_inline __u32 plan_by_cpu(const volatile struct steer_table *tabl
 {
 	__u32 cpu = bpf_get_smp_processor_id();
 
-	return cpu < STEER_MAX_CPUS ? table->cpus[cpu] : STEER_NOBODY;
+	return cpu < STEER_MAX_CPUS ? table->cpus[index_below(cpu, STEER_MAX_CPUS)] : STEER_NOBODY;
 }
 
 static __always_inline bool plan_is_eligible(const volatile struct steer_table *table, __u32 slot)
 {
 	return slot < STEER_MAX_SLOTS &&
-	       table->slot_flags[slot & (STEER_MAX_SLOTS - 1)] & STEER_MEMBER_ELIGIBLE;
+	       table->slot_flags[index_below(slot, STEER_MAX_SLOTS)] & STEER_MEMBER_ELIGIBLE;
 }
 
 #endif

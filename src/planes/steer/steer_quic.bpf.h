@@ -25,7 +25,8 @@ static __always_inline __u32 quic_identity(const struct sk_reuseport_md *ctx,
 		return STEER_NOBODY;
 	number = number >> (steer_const.shift & 31) & steer_const.mask;
 	is->index = number;
-	slot = number < STEER_MAX_SLOTS ? table->identity[number] : STEER_NOBODY;
+	slot = number < STEER_MAX_SLOTS ? table->identity[index_below(number, STEER_MAX_SLOTS)]
+					: STEER_NOBODY;
 	is->reason = slot < STEER_MAX_SLOTS ? STEER_COUNT_INDEX : STEER_COUNT_INDEX_MISS;
 	return slot;
 }

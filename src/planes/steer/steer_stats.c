@@ -7,42 +7,66 @@
 #include "abi/wg_demux_abi.h"
 #include "steer_internal.h"
 
-/* All slots' packets, in one call of the kernel where it can: Linux 5.13. */
+/* The first rows of a per-CPU array, in one call of the kernel where it can: Linux 5.13.
+ * values	[count * cpus], 0 */
+static void read_rows(const struct steer *steer, enum steer_map map, __u32 count, size_t size,
+		      void *values)
+{
+	__u32 keys[STEER_MAX_SLOTS + 1];
+	__u32 batch, read = count;
+
+	if (!count ||
+	    bpf_map_lookup_batch(steer->maps[map], NULL, &batch, keys, values, &read, NULL) == 0 ||
+	    errno == ENOENT)
+		return;
+	for (__u32 i = 0; i < count; i++)
+		bpf_map_lookup_elem(steer->maps[map], &i,
+				    (char *)values + i * size * (size_t)steer->cpus);
+}
+
+uint16_t steer_stats_used(const struct steer *steer)
+{
+	size_t cpus = (size_t)steer->cpus;
+	struct steer_member_count *values = calloc(STEER_MAX_SLOTS * cpus, sizeof(*values));
+	static const struct steer_member_count nothing;
+	size_t used = STEER_MAX_SLOTS * cpus;
+
+	if (!values)
+		return STEER_MAX_SLOTS;
+	read_rows(steer, STEER_MAP_MEMBERS, STEER_MAX_SLOTS, sizeof(*values), values);
+	while (used && !memcmp(&values[used - 1], &nothing, sizeof(nothing)))
+		used--;
+	free(values);
+	return (uint16_t)((used + cpus - 1) / cpus);
+}
+
+/* All slots' packets. */
 static uint64_t selected(const struct steer *steer)
 {
-	__u32 count = STEER_MAX_SLOTS + 1, batch;
-	size_t rows = count * (size_t)steer->cpus;
-	struct steer_member_count *values = calloc(rows, sizeof(*values));
-	__u32 *keys = calloc(count, sizeof(*keys));
+	size_t rows = steer->used * (size_t)steer->cpus;
+	struct steer_member_count *values = calloc(rows ? rows : 1, sizeof(*values));
 	uint64_t sum = 0;
 
-	if (values && keys &&
-	    bpf_map_lookup_batch(steer->maps[STEER_MAP_MEMBERS], NULL, &batch, keys, values, &count,
-				 NULL) < 0 &&
-	    errno != ENOENT)
-		for (__u32 slot = 0; slot < STEER_MAX_SLOTS; slot++)
-			bpf_map_lookup_elem(steer->maps[STEER_MAP_MEMBERS], &slot,
-					    &values[slot * (size_t)steer->cpus]);
-	for (size_t i = 0; values && keys && i < rows; i++)
+	if (!values)
+		return 0;
+	read_rows(steer, STEER_MAP_MEMBERS, steer->used, sizeof(*values), values);
+	for (size_t i = 0; i < rows; i++)
 		sum += values[i].selected_packets;
 	free(values);
-	free(keys);
 	return sum;
 }
 
 int steer_counters(const struct steer *steer, uint64_t counters[STEER_COUNTERS_END])
 {
-	uint64_t *values = calloc((size_t)steer->cpus, sizeof(*values));
+	size_t cpus = (size_t)steer->cpus;
+	uint64_t *values = calloc(STEER_COUNTERS_END * cpus, sizeof(*values));
 
 	memset(counters, 0, STEER_COUNTERS_END * sizeof(*counters));
 	if (!values)
 		return -ENOMEM;
-	for (__u32 i = 0; i < STEER_COUNTERS_END; i++) {
-		if (bpf_map_lookup_elem(steer->maps[STEER_MAP_COUNTERS], &i, values) < 0)
-			continue;
-		for (int cpu = 0; cpu < steer->cpus; cpu++)
-			counters[i] += values[cpu];
-	}
+	read_rows(steer, STEER_MAP_COUNTERS, STEER_COUNTERS_END, sizeof(*values), values);
+	for (size_t i = 0; i < STEER_COUNTERS_END * cpus; i++)
+		counters[i / cpus] += values[i];
 	free(values);
 	counters[STEER_COUNT_SELECTED] = selected(steer);
 	return 0;

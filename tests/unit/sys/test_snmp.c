@@ -10,6 +10,7 @@
 #include "sys/snmp.h"
 
 static const char text[] = "Ip: Forwarding DefaultTTL\nIp: 1 64\n"
+			   "TcpMore: OutRsts\nTcpMore: 3\n"
 			   "Tcp: RtoAlgorithm MaxConn OutSegs OutRsts InCsumErrors\n"
 			   "Tcp: 1 -1 18446744073709551615 77 0\n"
 			   "Udp: InDatagrams OutRsts\nUdp: 5 6\n"
@@ -34,6 +35,7 @@ static void what_is_not_there_is_not_found(void **state)
 	uint64_t value = 9;
 
 	assert_int_equal(snmp_parse(text, "Tcp", "OutRst", &value), -ENOENT);
+	assert_int_equal(snmp_parse(text, "Tcp", "OutRstsMore", &value), -ENOENT);
 	assert_int_equal(snmp_parse(text, "Tcp", "InDatagrams", &value), -ENOENT);
 	assert_int_equal(snmp_parse(text, "Sctp", "OutRsts", &value), -ENOENT);
 	assert_int_equal(snmp_parse(text, "Icmp", "InMsgs", &value), -ENOENT);

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -22,12 +23,14 @@ void tests_at_exit(struct group *group)
 
 int main(void)
 {
+	const struct rlimit files = { 8192, 8192 };
 	int failed;
 
 	if (geteuid()) {
 		fprintf(stderr, "cannot load BPF programs: not root; run the tests with sudo\n");
 		return EXIT_SKIPPED;
 	}
+	must(setrlimit(RLIMIT_NOFILE, &files) == 0);
 	group_enter_namespace();
 	failed = tests_of_rows() + tests_of_sets() + tests_of_sockets();
 	while (opened)

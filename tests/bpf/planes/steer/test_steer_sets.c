@@ -62,7 +62,7 @@ static void check_foretold(struct group *group, unsigned flows)
 
 		heard.events = 0;
 		must(ring_buffer__consume(ring) >= 0);
-		assert_int_equal(heard.events, 1);
+		assert_true(heard.events >= 1); /* a SYN that is sent again is one more */
 		assert_int_equal(heard.event.sport, port);
 		assert_int_equal(heard.event.kernel_slot, group_slot(got));
 		assert_int_equal(heard.event.chosen_slot, group_slot(got));
@@ -168,7 +168,7 @@ static void find_policys(struct group *group, uint32_t canary, const int *client
 	}
 }
 
-#define FLOWS 600
+#define FLOWS 400
 
 static void a_canary_is_a_share_of_flows_that_only_grows(void **state)
 {
