@@ -249,18 +249,35 @@ static void build_rollout(struct build *build, struct item *item,
 	}
 }
 
-/* Steps that are shorter than what is judged at once would go by unjudged. */
+/* How many windows pass before the slowest of the rules that take a step back has done so: its bad
+ * ones, and what is left of one at the step's begin. */
+static uint32_t windows_to_revert(const struct config_steer_guard *guard)
+{
+	uint32_t most = 0;
+
+	for (size_t i = 0; i < CONFIG_STEER_RULES; i++) {
+		const struct config_steer_rule *rule = &guard->rules[i];
+
+		if (rule->enabled && rule->action >= CONFIG_STEER_REVERT && rule->windows > most)
+			most = rule->windows;
+	}
+	return most + 1;
+}
+
+/* The next step begins a new count: steps that are too short are never taken back. */
 static void check_soak(struct build *build, struct item *item,
 		       const struct config_steer_group *group)
 {
 	const struct item *soak = item_at(item, "rollout.soak");
 	const struct item *at = soak->node ? soak : item_at(item, "guard.window");
+	uint32_t windows = windows_to_revert(&group->guard);
 
 	if (group->rollout.automatic && group->guard.enabled && at->node &&
-	    group->rollout.soak_ns < group->guard.window_ns)
+	    group->rollout.soak_ns < windows * group->guard.window_ns)
 		complain(build->complaints, node_place(at->node),
-			 "steering.groups[].rollout.soak: a step ends before the guard has judged "
-			 "a window (guard.window) of it; make it longer than the window");
+			 "steering.groups[].rollout.soak: a step ends before the guard can take it "
+			 "back; make it %u times guard.window or longer",
+			 windows);
 }
 
 /* ---- groups ---- */

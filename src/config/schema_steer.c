@@ -150,7 +150,9 @@ static const struct key rollout_keys[] = {
 	  .type = KEY_DURATION,
 	  .max = 30 * DAY,
 	  .fallback = "1m",
-	  .help = "How long a step must last without a complaint of the guard before the next." },
+	  .help = "How long a step must last without a complaint of the guard before the next.  "
+		  "Where it goes by itself it takes a window more than the slowest of the guard's "
+		  "rules." },
 	{ 0 },
 };
 

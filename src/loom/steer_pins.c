@@ -15,6 +15,7 @@
 #define PIN_CONTROL  "control"
 #define PIN_TABLES   "tables"
 #define PIN_COUNTERS "counters"
+#define PIN_MEMBERS  "members"
 
 void steer_pins_dir(const char *pin_path, const char *instance, char dir[STEER_PINS_DIR_LEN])
 {
@@ -227,10 +228,34 @@ static void read_counters(const char *dir, struct steer_pinned *ret)
 	free(values);
 }
 
+/* The program counts who was selected by member alone. */
+static void read_selected(const char *dir, struct steer_pinned *ret)
+{
+	int cpus = libbpf_num_possible_cpus();
+	struct steer_member_count *values = cpus > 0 ? calloc((size_t)cpus, sizeof(*values)) : NULL;
+	int fd = open_pin(dir, ret, PIN_MEMBERS, NULL);
+	struct bpf_map_info info = { 0 };
+	__u32 len = sizeof(info);
+
+	if (!values || fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
+	    info.value_size != sizeof(*values))
+		ret->has_counters = false;
+	for (__u32 slot = 0; ret->has_counters && slot <= STEER_MAX_SLOTS; slot++) {
+		if (bpf_map_lookup_elem(fd, &slot, values) < 0)
+			break;
+		for (int cpu = 0; cpu < cpus; cpu++)
+			ret->counters[STEER_COUNT_SELECTED] += values[cpu].selected_packets;
+	}
+	if (fd >= 0)
+		close(fd);
+	free(values);
+}
+
 static void read_part(const char *dir, struct steer_pinned *part, struct steer_control *control)
 {
 	read_table(dir, part);
 	read_counters(dir, part);
+	read_selected(dir, part);
 }
 
 int steer_pins_read(const char *dir, const char *group, struct steer_pinned ret[STEER_PINS_PARTS],

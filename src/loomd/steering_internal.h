@@ -204,6 +204,8 @@ void steering_pin_base(const struct config *config, char base[256]);
 /* Reads the kernel and brings every group up to date.  Newcomers are taken in for some milliseconds
  * at a time: thousands take several polls. */
 void steering_poll(struct steering *steering);
+/* The same for who only wants to see; where it is dear, not again and again. */
+void steering_look(struct steering *steering);
 /* Goes on with newcomers that were found; false: that was all. */
 bool steering_admit(struct steering *steering);
 /* What was found of newcomers is looked for anew. */

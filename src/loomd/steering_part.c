@@ -59,11 +59,17 @@ static void heed_pins(struct group *group, const struct part *part, uint64_t now
 {
 	struct rollout_move move;
 
-	if (part->told && steer_mode(part->steer) == STEER_FALLBACK &&
-	    mode_of(group) != STEER_FALLBACK &&
+	if (!part->told || steer_mode(part->steer) != STEER_FALLBACK ||
+	    mode_of(group) == STEER_FALLBACK ||
 	    rollout_fallback(&group->rollout, ROLLOUT_BY_OPERATOR,
-			     "by the pins: loom steer fallback --direct", now, &move) == 1)
-		moves_done(group, &move);
+			     "by the pins: loom steer fallback --direct", now, &move) != 1)
+		return;
+	/* A predecessor's program is there still: it is ours to detach. */
+	for (size_t p = 0; p < STEERING_PARTS; p++)
+		if (group->parts[p].steer && steer_adopted(group->parts[p].steer) &&
+		    group->parts[p].program && !group->parts[p].foreign)
+			group->parts[p].attached = true;
+	moves_done(group, &move);
 }
 
 void parts_set_mode(struct group *group)

@@ -12,6 +12,8 @@
 /* How long newcomers are taken in before others get their turn; at the start nobody waits yet. */
 #define ADMIT_NS       (20 * NSEC_PER_MSEC)
 #define ADMIT_FIRST_NS NSEC_PER_SEC
+/* A poll that takes less is made whenever somebody asks. */
+#define CHEAP_NS (2 * NSEC_PER_MSEC)
 
 struct group *steering_group(struct steering *steering, const char *name)
 {
@@ -217,6 +219,14 @@ void steering_poll(struct steering *steering)
 	steering->polled_ns = now;
 	if (!steering->admitting)
 		steering->poll_cost_ns = cpu_ns() - before;
+}
+
+void steering_look(struct steering *steering)
+{
+	uint64_t cost = steering->poll_cost_ns;
+
+	if (cost < CHEAP_NS || clock_now_ns() - steering->polled_ns > 10 * cost)
+		steering_poll(steering);
 }
 
 bool steering_admit(struct steering *steering)

@@ -116,7 +116,7 @@ int steering_view(struct steering *steering, const char *name, struct steer_view
 		steer_view_free(view);
 		return err_set(err, -ENOMEM, "cannot show steering: out of memory");
 	}
-	steering_poll(steering);
+	steering_look(steering);
 	for (size_t i = 0; r == 0 && i < steering->group_count; i++)
 		if (!name || !strcmp(name, steering->groups[i]->name))
 			r = view_group(steering->groups[i], &view->groups[view->group_count++],

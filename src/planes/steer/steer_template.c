@@ -93,19 +93,21 @@ static void note_maps(struct template *template, struct steer_bpf *bpf)
 	note_map(&template->maps[TEMPLATE_EVENTS], bpf->maps.steer_events);
 }
 
-struct caught {
+/* What is being made; template is NULL while nothing is. */
+static struct caught {
 	struct template *template;
 	struct steer_bpf *bpf;
-};
+} caught;
 
-/* libbpf's hook before a program goes to the kernel; the cookie is what it is caught into.  It does
- * not go: whoever copies it loads it. */
+/* libbpf's hook before a program goes to the kernel.  It does not go: whoever copies it loads it.
+ */
 static int capture(struct bpf_program *program, struct bpf_prog_load_opts *options, long cookie)
 {
-	const struct caught *caught = (const struct caught *)cookie;
-	struct template *template = caught->template;
+	struct template *template = caught.template;
 	int r;
 
+	if (!template)
+		return 0;
 	template->count = bpf_program__insn_cnt(program);
 	template->attach_type = options->expected_attach_type;
 	template->function_count = options->func_info_cnt;
@@ -124,7 +126,7 @@ static int capture(struct bpf_program *program, struct bpf_prog_load_opts *optio
 	if (r == 0)
 		r = copy(options->line_info, template->line_count, template->line_size,
 			 &template->lines);
-	note_maps(template, caught->bpf);
+	note_maps(template, caught.bpf);
 	if (r == 0)
 		r = number_maps(template);
 	return r < 0 ? r : -ECANCELED;
@@ -171,32 +173,39 @@ static int quiet(enum libbpf_print_level level, const char *format, va_list args
 	return 0;
 }
 
-/* libbpf up to 1.1 frees its list of handlers with the last one and remembers where it was: one
- * that no section asks for stays. */
-static int keep_handlers(void)
+/* Once, and never taken back: libbpf 1.1 frees the list of hooks with the last one and goes on to
+ * use it. */
+static int hook(void)
 {
-	static int kept;
+	static const struct {
+		const char *section;
+		enum bpf_attach_type type;
+	} entries[] = {
+		{ "sk_reuseport/migrate", BPF_SK_REUSEPORT_SELECT_OR_MIGRATE },
+		{ "sk_reuseport", BPF_SK_REUSEPORT_SELECT },
+	};
+	static bool hooked;
+	LIBBPF_OPTS(libbpf_prog_handler_opts, options, .prog_prepare_load_fn = capture);
 
-	if (kept <= 0)
-		kept = libbpf_register_prog_handler("loom/none", BPF_PROG_TYPE_UNSPEC, 0, NULL);
-	return kept < 0 ? kept : 0;
+	for (size_t i = 0; !hooked && i < sizeof(entries) / sizeof(entries[0]); i++) {
+		int r = libbpf_register_prog_handler(entries[i].section, BPF_PROG_TYPE_SK_REUSEPORT,
+						     entries[i].type, &options);
+
+		if (r < 0)
+			return r;
+	}
+	hooked = true;
+	return 0;
 }
 
 /* Reads the object and has it prepared: -ECANCELED is what a caught program is. */
 static int prepare(struct template *template, bool migrates, bool wireguard, bool holds)
 {
-	struct caught caught = { .template = template };
-	LIBBPF_OPTS(libbpf_prog_handler_opts, options, .cookie = (long)&caught,
-		    .prog_prepare_load_fn = capture);
-	int handler, r = keep_handlers();
+	int r = hook();
 
 	if (r < 0)
 		return r;
-	handler = libbpf_register_prog_handler(
-		migrates ? "sk_reuseport/migrate" : "sk_reuseport", BPF_PROG_TYPE_SK_REUSEPORT,
-		migrates ? BPF_SK_REUSEPORT_SELECT_OR_MIGRATE : BPF_SK_REUSEPORT_SELECT, &options);
-	if (handler < 0)
-		return handler;
+	caught.template = template;
 	caught.bpf = steer_bpf__open();
 	if (caught.bpf) {
 		choose_program(caught.bpf, migrates, wireguard);
@@ -206,7 +215,7 @@ static int prepare(struct template *template, bool migrates, bool wireguard, boo
 		r = -errno;
 	}
 	steer_bpf__destroy(caught.bpf);
-	libbpf_unregister_prog_handler(handler);
+	memset(&caught, 0, sizeof(caught));
 	return r == -ECANCELED ? 0 : r ? r : -EPROTO;
 }
 

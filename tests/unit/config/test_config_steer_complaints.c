@@ -241,15 +241,23 @@ static const struct {
 	  "  groups:\n"
 	  "    - {name: a, protocol: tcp, port: 80,\n"
 	  "       rollout: {automatic: true, soak: 5s}}\n",
-	  "t.yaml:4:41: error: steering.groups[].rollout.soak: a step ends before the guard has judged a window (guard.window) of it; make it longer than the window\n"
+	  "t.yaml:4:41: error: steering.groups[].rollout.soak: a step ends before the guard can take it back; make it 3 times guard.window or longer\n"
 	  "       rollout: {automatic: true, soak: 5s}}\n"
+	  "                                        ^\n" },
+	{ "steps that end before a rule has counted to its windows",
+	  "steering:\n"
+	  "  groups:\n"
+	  "    - {name: a, protocol: tcp, port: 80,\n"
+	  "       rollout: {automatic: true, soak: 60s}, guard: {rules: {drops: {windows: 6}}}}\n",
+	  "t.yaml:4:41: error: steering.groups[].rollout.soak: a step ends before the guard can take it back; make it 7 times guard.window or longer\n"
+	  "       rollout: {automatic: true, soak: 60s}, guard: {rules: {drops: {windows: 6}}}}\n"
 	  "                                        ^\n" },
 	{ "steps that a longer window leaves unjudged",
 	  "steering:\n"
 	  "  groups:\n"
 	  "    - {name: a, protocol: tcp, port: 80,\n"
 	  "       rollout: {automatic: true}, guard: {window: 2m}}\n",
-	  "t.yaml:4:52: error: steering.groups[].rollout.soak: a step ends before the guard has judged a window (guard.window) of it; make it longer than the window\n"
+	  "t.yaml:4:52: error: steering.groups[].rollout.soak: a step ends before the guard can take it back; make it 3 times guard.window or longer\n"
 	  "       rollout: {automatic: true}, guard: {window: 2m}}\n"
 	  "                                                   ^\n" },
 	{ "idle flows of tcp",

@@ -526,8 +526,13 @@ class Pins(Steer):
                 f"bpftool map update pinned $P/steer@default/{path}/control key 0 0 0 0 value hex {hexed}")
 
     def counters(self, path):
+        """Each CPU selected slot 3 five times."""
+        row = " ".join(f"{b:02x}" for b in struct.pack("<QQQQQQ", 0, 0, 5, 0, 0, 0))
         return (f"bpftool map create $P/steer@default/{path}/counters type percpu_array key 4 value 8 entries 22 "
-                "name counters",)
+                "name counters",
+                f"bpftool map create $P/steer@default/{path}/members type percpu_array key 4 value 48 entries 257 "
+                "name members",
+                f"bpftool map update pinned $P/steer@default/{path}/members key 3 0 0 0 value hex {row}")
 
     def test_fallback_is_one_write_to_each_part(self):
         code, out = self.run_in(*self.control("dns/4", self.ENFORCED), *self.control("dns/6", self.CANARY),
@@ -553,7 +558,9 @@ class Pins(Steer):
                                 *self.control("web", self.OBSERVE), "mkdir $P/steer@default/empty",
                                 "$L steer list --direct --pin-path $P || echo exit $?")
         rows = self.rows(out)
-        self.assertIn(["dns", "IPv4", "canary", "100", "?", "0", "0"], rows, out)
+        with open("/sys/devices/system/cpu/possible", encoding="ascii") as possible:
+            cpus = int(possible.read().strip().split("-")[-1]) + 1
+        self.assertIn(["dns", "IPv4", "canary", "100", "?", str(5 * cpus), "0"], rows, out)
         self.assertIn(["web", "observe", "-", "?", "?", "?"], rows, out)
         self.assertIn("empty", out)
         self.assertIn("exit 1", out)
