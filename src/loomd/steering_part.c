@@ -72,6 +72,29 @@ static void heed_pins(struct group *group, const struct part *part, uint64_t now
 	moves_done(group, &move);
 }
 
+/* What the pins have in force is how far the group is, even where a predecessor died before he had
+ * written it down.  Fallback is heed_pins' affair: what is below it only the state file knows. */
+static void adopt_mode(struct group *group, const struct part *part)
+{
+	static const enum rollout_state states[] = {
+		[STEER_OBSERVE] = ROLLOUT_OBSERVE,
+		[STEER_SHADOW] = ROLLOUT_SHADOW,
+		[STEER_CANARY] = ROLLOUT_CANARY,
+		[STEER_ENFORCE] = ROLLOUT_ENFORCED,
+	};
+	enum steer_mode mode = steer_mode(part->steer);
+	struct rollout is = group->rollout;
+
+	if (mode == STEER_FALLBACK || mode == mode_of(group))
+		return;
+	is.state = states[mode];
+	is.canary_permille = mode == STEER_CANARY ? steer_canary_permille(part->steer) : 0;
+	is.fallback = false;
+	group->detached = false;
+	rollout_adopt(&group->rollout, &is, clock_now_ns());
+	group->steering->save = true;
+}
+
 void parts_set_mode(struct group *group)
 {
 	for (size_t p = 0; p < STEERING_PARTS; p++)
@@ -105,8 +128,10 @@ static int open_part(struct group *group, size_t p, struct err *err)
 		return err_prefix(err, "group %s", group->name);
 	part->dirty = true;
 	part->told = steer_adopted(part->steer);
-	if (steer_adopted(part->steer))
+	if (steer_adopted(part->steer)) {
+		adopt_mode(group, part);
 		steering_index_adopt(group);
+	}
 	/* What the predecessor attached is the same policy's: it is replaced, not fought. */
 	part->attached = false;
 	return 0;

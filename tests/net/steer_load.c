@@ -17,7 +17,7 @@
  *   record=F	writes a line for each flow's first answer at the end:
  *		ADDRESS PORT WORKER WHAT MICROSECONDS FLOW
  *
- * Prints a JSON line every 100 ms and a last one at the end. */
+ * Prints a JSON line every 25 ms and a last one at the end. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +36,7 @@
 
 #define FIRST_PORT     10000
 #define PORTS	       50000
-#define REPORT_NS      100000000ULL
+#define REPORT_NS      25000000ULL
 #define MOST_WORKERS   1024
 #define MOST_FAILURES  100
 #define DATAGRAM_BYTES 2048

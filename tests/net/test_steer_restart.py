@@ -151,7 +151,7 @@ def switch(net, count):
         leaving = []
         # Flows that last for many generations, and ones that come and go.
         with net.load("echo", each=0, lanes=32, rate=3000) as kept, \
-                net.load("echo", each=40, lanes=32, rate=3000) as long, \
+                net.load("echo", each=12, lanes=16, rate=3000) as long, \
                 net.load("echo", rate=2000) as short:
             for generation in range(2, count + 2):
                 successor = Member(net, "udp", generation, "g", generation)
