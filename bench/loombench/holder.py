@@ -1,5 +1,5 @@
 """holder.py tcp|udp FIRST COUNT: a SO_REUSEPORT socket on each of COUNT ports of 127.0.0.1.  On stdin, "join PORT" opens
-another one there, and "leave PORT" closes it."""
+another one there, and "leave PORT" closes the last one, "leave-first PORT" the first."""
 import resource
 import socket
 import sys
@@ -25,7 +25,7 @@ def main():
         if what == "join":
             joined.setdefault(port, []).append(bind(protocol, int(port)))
         else:
-            joined[port].pop().close()
+            joined[port].pop(0 if what == "leave-first" else -1).close()
         print("ok", flush=True)
     del sockets
 

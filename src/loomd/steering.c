@@ -291,8 +291,10 @@ int steering_configure(struct steering *steering, const struct config *config, s
 	const struct config_steering *wanted = &config->steering;
 	struct group **groups = calloc(wanted->group_count + 1, sizeof(struct group *));
 	size_t made = 0;
-	int r = groups ? 0 : err_set(err, -ENOMEM, "cannot configure steering: out of memory");
+	int r = 0;
 
+	if (!groups)
+		return err_set(err, -ENOMEM, "cannot configure steering: out of memory");
 	/* What can fail comes first: groups that are new. */
 	for (size_t i = 0; r == 0 && i < wanted->group_count; i++) {
 		const struct config_steer_group *one = &wanted->groups[i];
@@ -304,7 +306,7 @@ int steering_configure(struct steering *steering, const struct config *config, s
 		}
 	}
 	if (r < 0) {
-		for (size_t i = 0; groups && i < wanted->group_count; i++)
+		for (size_t i = 0; i < wanted->group_count; i++)
 			if (groups[i])
 				free_group(groups[i], PLANE_KEEP);
 		free(groups);

@@ -112,6 +112,7 @@ struct group {
 	struct member *members; /* owned; by slot as far as they have one */
 	size_t member_count;
 	size_t member_room;
+	bool full; /* sockets wait for a slot: said once, until somebody goes */
 	uint64_t next_member_id;
 
 	struct config_steer_policy_options

@@ -116,6 +116,7 @@ static void forget(struct group *group, struct member *member)
 	if (member->view.slot != STEER_NOBODY && part->steer)
 		steer_take(part->steer, member->view.slot);
 	joined_gone(group, member);
+	group->full &= member->view.slot == STEER_NOBODY;
 	part->dirty = true;
 	report_gone(group, member);
 	free(member->past);
@@ -356,8 +357,9 @@ int members_take_in(struct group *group, struct member *member, int socket, stru
 	slot = known_slot(group, member, &is_new);
 	if (slot == STEER_NOBODY)
 		return err_set(err, -ENOSPC,
-			       "cannot steer to %d members: group %s has more sockets",
-			       STEER_MAX_SLOTS + 1, group->name);
+			       "cannot steer to more than %d sockets of group %s: it has %zu; "
+			       "the others get nothing by policy until some go",
+			       STEER_MAX_SLOTS, group->name, group->member_count);
 	r = steer_put(part->steer, slot, socket, &member->view.held, err);
 	if (r == -EEXIST) {
 		/* One that has gone without a trace. */
@@ -417,6 +419,7 @@ static void put_off(struct group *group, struct member *member, const struct err
 		 err->text);
 	member->complained = true;
 	member->retry_ns = now + RETRY_NS;
+	group->full |= err->code == -ENOSPC;
 }
 
 static void announce(const struct group *group, const struct member *member)
@@ -468,7 +471,7 @@ void members_admit(struct group *group, const struct sock_owners *owners, uint64
 	for (size_t i = 0; i < group->member_count; i++) {
 		struct member *member = &group->members[i];
 
-		if (member->fresh && member->sought)
+		if (member->fresh && member->sought && !group->full)
 			admit(group, member, owners, now);
 		member->sought = false;
 	}

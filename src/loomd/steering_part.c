@@ -190,7 +190,7 @@ static void write_table(struct group *group, size_t p)
 {
 	struct part *part = &group->parts[p];
 	const struct steer_table *now = steer_table(part->steer);
-	struct steer_plan_member members[STEER_MAX_SLOTS];
+	struct steer_plan_member members[STEER_MAX_SLOTS] = { 0 };
 	struct steer_plan_input input = {
 		.policy = (enum steer_policy)group->policy.policy,
 		.members = members,

@@ -109,9 +109,9 @@ static int compare_inodes(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static bool is_to_be_sought(const struct member *member, uint64_t now)
+static bool is_to_be_sought(const struct group *group, const struct member *member, uint64_t now)
 {
-	return member->fresh && member->retry_ns <= now;
+	return member->fresh && !group->full && member->retry_ns <= now;
 }
 
 /* One look through /proc for all that is new, however many groups have something new. */
@@ -121,23 +121,29 @@ static void seek_fresh(struct steering *steering, uint64_t now)
 	uint64_t *inodes;
 	size_t count = 0;
 
-	for (size_t i = 0; i < steering->group_count; i++)
-		for (size_t k = 0; k < steering->groups[i]->member_count; k++)
-			count += is_to_be_sought(&steering->groups[i]->members[k], now);
+	for (size_t i = 0; i < steering->group_count; i++) {
+		const struct group *group = steering->groups[i];
+
+		for (size_t k = 0; k < group->member_count; k++)
+			count += is_to_be_sought(group, &group->members[k], now);
+	}
 	if (!count)
 		return;
 	inodes = calloc(count, sizeof(*inodes));
 	if (!inodes)
 		return;
 	count = 0;
-	for (size_t i = 0; i < steering->group_count; i++)
-		for (size_t k = 0; k < steering->groups[i]->member_count; k++) {
-			struct member *member = &steering->groups[i]->members[k];
+	for (size_t i = 0; i < steering->group_count; i++) {
+		struct group *group = steering->groups[i];
 
-			member->sought = is_to_be_sought(member, now);
+		for (size_t k = 0; k < group->member_count; k++) {
+			struct member *member = &group->members[k];
+
+			member->sought = is_to_be_sought(group, member, now);
 			if (member->sought)
 				inodes[count++] = member->view.inode;
 		}
+	}
 	qsort(inodes, count, sizeof(*inodes), compare_inodes);
 	steering->admitting = sock_owners_scan(inodes, count, NULL, 0, &steering->owners, &err) ==
 			      0;

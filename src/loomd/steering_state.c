@@ -106,7 +106,6 @@ void steering_save_state(struct steering *steering)
 
 static void load_policy(struct group *group, json_t *from)
 {
-	struct config_steer_policy_options policy = group->policy;
 	json_int_t mask = 0, timeout = 0, flows = 0, indices = 0;
 	int offset = 0, length = 0, shift = 0;
 	const char *name;
@@ -117,7 +116,7 @@ static void load_policy(struct group *group, json_t *from)
 		return;
 	for (int i = STEER_HASH; i <= STEER_GENERATION; i++)
 		if (!strcmp(name, steer_policy_name((enum steer_policy)i))) {
-			policy = (struct config_steer_policy_options){
+			group->policy = (struct config_steer_policy_options){
 				.policy = (enum config_steer_policy)i,
 				.offset = (uint16_t)offset,
 				.length = (uint8_t)length,
@@ -127,7 +126,6 @@ static void load_policy(struct group *group, json_t *from)
 				.max_flows = (uint32_t)flows,
 				.max_indices = (uint32_t)indices,
 			};
-			group->policy = policy;
 			group->policy_overridden = true;
 		}
 }

@@ -39,7 +39,7 @@ struct steer {
 	uint32_t program_id;
 	int events; /* owned; -1: not traced */
 	int cpus;
-	uint16_t used; /* slots from here on have counted nothing */
+	uint16_t used;	  /* slots from here on have counted nothing */
 	uint64_t indices; /* entries of rx_index_to_slot */
 };
 

@@ -93,19 +93,19 @@ static void note_maps(struct template *template, struct steer_bpf *bpf)
 	note_map(&template->maps[TEMPLATE_EVENTS], bpf->maps.steer_events);
 }
 
-/* What is being made; template is NULL while nothing is. */
-static struct caught {
-	struct template *template;
+static struct captured {
+	struct template *template; /* NULL: programs are loaded as ever */
 	struct steer_bpf *bpf;
-} caught;
+} capturing;
 
-/* libbpf's hook before a program goes to the kernel.  It does not go: whoever copies it loads it.
- */
+/* libbpf's hook before a program goes to the kernel.  It does not go: whoever copies it loads
+ * it. */
 static int capture(struct bpf_program *program, struct bpf_prog_load_opts *options, long cookie)
 {
-	struct template *template = caught.template;
+	struct template *template = capturing.template;
 	int r;
 
+	(void)cookie;
 	if (!template)
 		return 0;
 	template->count = bpf_program__insn_cnt(program);
@@ -126,7 +126,7 @@ static int capture(struct bpf_program *program, struct bpf_prog_load_opts *optio
 	if (r == 0)
 		r = copy(options->line_info, template->line_count, template->line_size,
 			 &template->lines);
-	note_maps(template, caught.bpf);
+	note_maps(template, capturing.bpf);
 	if (r == 0)
 		r = number_maps(template);
 	return r < 0 ? r : -ECANCELED;
@@ -173,49 +173,42 @@ static int quiet(enum libbpf_print_level level, const char *format, va_list args
 	return 0;
 }
 
-/* Once, and never taken back: libbpf 1.1 frees the list of hooks with the last one and goes on to
- * use it. */
-static int hook(void)
+/* Once, and never taken back: libbpf 1.1 frees its list of handlers with the last of them, and uses
+ * it again. */
+static int register_capture(void)
 {
-	static const struct {
-		const char *section;
-		enum bpf_attach_type type;
-	} entries[] = {
-		{ "sk_reuseport/migrate", BPF_SK_REUSEPORT_SELECT_OR_MIGRATE },
-		{ "sk_reuseport", BPF_SK_REUSEPORT_SELECT },
-	};
-	static bool hooked;
+	static bool done;
 	LIBBPF_OPTS(libbpf_prog_handler_opts, options, .prog_prepare_load_fn = capture);
+	int r;
 
-	for (size_t i = 0; !hooked && i < sizeof(entries) / sizeof(entries[0]); i++) {
-		int r = libbpf_register_prog_handler(entries[i].section, BPF_PROG_TYPE_SK_REUSEPORT,
-						     entries[i].type, &options);
-
-		if (r < 0)
-			return r;
-	}
-	hooked = true;
-	return 0;
+	if (done)
+		return 0;
+	r = libbpf_register_prog_handler("sk_reuseport/migrate", BPF_PROG_TYPE_SK_REUSEPORT,
+					 BPF_SK_REUSEPORT_SELECT_OR_MIGRATE, &options);
+	if (r >= 0)
+		r = libbpf_register_prog_handler("sk_reuseport", BPF_PROG_TYPE_SK_REUSEPORT,
+						 BPF_SK_REUSEPORT_SELECT, &options);
+	done = r >= 0;
+	return r < 0 ? r : 0;
 }
 
-/* Reads the object and has it prepared: -ECANCELED is what a caught program is. */
+/* Reads the object and has it prepared: -ECANCELED is what a captured program is. */
 static int prepare(struct template *template, bool migrates, bool wireguard, bool holds)
 {
-	int r = hook();
+	struct steer_bpf *bpf;
+	int r = register_capture();
 
 	if (r < 0)
 		return r;
-	caught.template = template;
-	caught.bpf = steer_bpf__open();
-	if (caught.bpf) {
-		choose_program(caught.bpf, migrates, wireguard);
-		prepare_maps(caught.bpf, holds);
-		r = steer_bpf__load(caught.bpf);
-	} else {
-		r = -errno;
-	}
-	steer_bpf__destroy(caught.bpf);
-	memset(&caught, 0, sizeof(caught));
+	bpf = steer_bpf__open();
+	if (!bpf)
+		return -errno;
+	choose_program(bpf, migrates, wireguard);
+	prepare_maps(bpf, holds);
+	capturing = (struct captured){ template, bpf };
+	r = steer_bpf__load(bpf);
+	capturing = (struct captured){ 0 };
+	steer_bpf__destroy(bpf);
 	return r == -ECANCELED ? 0 : r ? r : -EPROTO;
 }
 

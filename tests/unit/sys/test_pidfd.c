@@ -32,6 +32,31 @@ static void a_socket_is_taken_from_a_process(void **state)
 	close(fd);
 }
 
+static int number_of_inode;
+
+static int note_number(void *ctx, int fd, uint64_t at)
+{
+	(void)ctx;
+	if (at == inode)
+		number_of_inode = fd;
+	return 0;
+}
+
+static void where_it_was_seen_is_a_hint_and_no_more(void **state)
+{
+	const int hints[] = { -1, 0, 9999, 0 /* where it is */ };
+
+	assert_int_equal(pidfd_sockets(holder.pid, note_number, NULL), 0);
+	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++) {
+		int at = i == 3 ? number_of_inode : hints[i];
+		int fd = pidfd_take_socket_at(holder.pid, at, inode, NULL);
+
+		assert_true(fd >= 0);
+		assert_int_equal(holder_inode(fd), inode);
+		close(fd);
+	}
+}
+
 static void what_the_process_does_not_hold_is_not_there(void **state)
 {
 	struct err err = { 0 };
@@ -185,6 +210,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_socket_is_taken_from_a_process),
+		cmocka_unit_test(where_it_was_seen_is_a_hint_and_no_more),
 		cmocka_unit_test(what_the_process_does_not_hold_is_not_there),
 		cmocka_unit_test(a_process_that_is_gone_is_told),
 		cmocka_unit_test(another_users_process_takes_a_capability),
