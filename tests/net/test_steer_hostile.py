@@ -254,12 +254,13 @@ def test_a_socket_of_another_port_may_not_join(net):
 
 
 def test_a_worker_that_dies_costs_what_it_had_and_no_more(net, server):
-    with steered(net) as loom, net.load("echo", rate=2000, timeout=300) as load:
+    with steered(net) as loom, net.load("echo", rate=2000, timeout=200) as load:
         loom.settled(4)
         loom.rollout("enforced")
         load.more(200)
         server.send(1, signal.SIGKILL)
         loom.settled(3)
+        load.more(1000)  # what it had is given up meanwhile
         failed = load.failed()
         load.more(1000)
         assert load.failed() == failed < 20, load.complaint()
