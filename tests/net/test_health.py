@@ -61,6 +61,14 @@ def await_health(net, state, host, port=HTTP_PORT, timeout=10):
           lambda: all(of(net, host, port, family)["state"] == state for family in (4, 6)), timeout)
 
 
+def await_out(net, host, port=HTTP_PORT):
+    """Found unhealthy, and out of the tables: verdicts are committed together, a moment later."""
+    await_health(net, "unhealthy", host, port)
+    labels = [f"{host.address4}:{port}", f"[{host.address6}]:{port}"]
+    until(f"{host.short} gets nothing new",
+          lambda: all(net.loom.metric("loom_ebpf_backend_weight", backend=label) == 0 for label in labels))
+
+
 def fail(net, host):
     """A 404 in place of the page, while everything else goes on."""
     (net.nginx[host.short].files / "healthz").unlink()
@@ -106,7 +114,7 @@ def test_a_server_that_is_gone_is_out_before_long(net):
     checked(net, {"type": "tcp"})
     net.nginx["b1"].stop()
     try:
-        await_health(net, "unhealthy", net.hosts[0])
+        await_out(net, net.hosts[0])
         assert "refused" in of(net, net.hosts[0])["last_error"]
         assert set(shares(net)) == {"b2", "b3"}
     finally:
@@ -119,7 +127,7 @@ def test_a_host_that_is_silent_is_out_before_long(net):
     checked(net, {"type": "tcp", "timeout": "200ms"})
     net.topo.switch.ip("link set dev p1 down")
     try:
-        await_health(net, "unhealthy", net.hosts[0])
+        await_out(net, net.hosts[0])
         assert set(shares(net)) == {"b2", "b3"}
     finally:
         net.topo.switch.ip("link set dev p1 up")
@@ -133,7 +141,7 @@ def test_keep_lets_connections_go_on(net):
     with Load(net.client, VIP4, 80, "keep", threads=24) as load:
         load.more(200)
         fail(net, net.hosts[0])
-        await_health(net, "unhealthy", net.hosts[0])
+        await_out(net, net.hosts[0])
         before = load.so_far()["by_backend"]["b1"]
         load.more(400)
     assert load.failures() == []
@@ -263,12 +271,12 @@ def test_a_reload_keeps_verdicts(net):
 def test_after_a_restart_backends_are_used_until_they_fail(net):
     checked(net)
     fail(net, net.hosts[0])
-    await_health(net, "unhealthy", net.hosts[0])
+    await_out(net, net.hosts[0])
     with Load(net.client, VIP4, 80) as load:
         net.loom.stop()
         load.more(100)
         net.loom.start()
-        await_health(net, "unhealthy", net.hosts[0])
+        await_out(net, net.hosts[0])
         load.more(100)
     assert load.failures() == []
     assert set(shares(net)) == {"b2", "b3"}
@@ -361,7 +369,7 @@ def test_udp_servers_are_asked(net):
         await_health(net, "healthy", host)
     for echo in echoes["b1"]:
         echo.close()
-    await_health(net, "unhealthy", net.hosts[0])
+    await_out(net, net.hosts[0])
     assert set(shares(net)) == {"b2", "b3"}
 
 
@@ -371,7 +379,7 @@ def test_dns_servers_are_asked(net):
     for host in net.hosts:
         await_health(net, "healthy", host, DNS_PORT)
     net.unbound["b3"].stop()
-    await_health(net, "unhealthy", net.hosts[2], DNS_PORT)
+    await_out(net, net.hosts[2], DNS_PORT)
     assert "refused" in of(net, net.hosts[2], DNS_PORT)["last_error"]
     names = set()
     for _ in range(30):
