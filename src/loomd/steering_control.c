@@ -232,12 +232,9 @@ static bool would_be_left(const struct group *group, const struct steer_member_n
 {
 	for (size_t i = 0; i < group->member_count; i++) {
 		const struct member *member = &group->members[i];
-		bool named = false;
-		struct member *found;
 
-		for (size_t n = 0; (found = members_find((struct group *)group, name, n)); n++)
-			named |= found == member;
-		if (!named && member->view.state == STEER_ACTIVE && member->view.weight)
+		if (!member_is_named(member, name) && member->view.state == STEER_ACTIVE &&
+		    member->view.weight)
 			return true;
 	}
 	return false;
@@ -284,32 +281,20 @@ static bool is_given(const struct steer_member_name *name)
 }
 
 /* A member's part in a swap. */
-static bool comes(struct group *group, const struct member *member,
-		  const struct steer_member_name *to)
+static bool comes(const struct member *member, const struct steer_member_name *to)
 {
-	struct member *found;
-
 	if (member->view.slot == STEER_NOBODY)
 		return false;
 	if (!is_given(to))
 		return member->view.state == STEER_QUARANTINED && member->view.source[0];
-	for (size_t n = 0; (found = members_find(group, to, n)); n++)
-		if (found == member)
-			return true;
-	return false;
+	return member_is_named(member, to);
 }
 
-static bool goes(struct group *group, const struct member *member,
-		 const struct steer_swap_request *request)
+static bool goes(const struct member *member, const struct steer_swap_request *request)
 {
-	struct member *found;
-
 	if (!is_given(&request->from))
-		return member->view.state == STEER_ACTIVE && !comes(group, member, &request->to);
-	for (size_t n = 0; (found = members_find(group, &request->from, n)); n++)
-		if (found == member)
-			return true;
-	return false;
+		return member->view.state == STEER_ACTIVE && !comes(member, &request->to);
+	return member_is_named(member, &request->from);
 }
 
 /* Somebody goes, and somebody is left. */
@@ -322,11 +307,11 @@ static int check_swap(struct group *group, const struct steer_swap_request *requ
 		return no_member(group, err);
 	for (size_t i = 0; i < group->member_count; i++) {
 		const struct member *member = &group->members[i];
-		bool going = goes(group, member, request);
+		bool going = goes(member, request);
 
 		any |= going;
 		left |= !going && member->view.weight &&
-			(member->view.state == STEER_ACTIVE || comes(group, member, &request->to));
+			(member->view.state == STEER_ACTIVE || comes(member, &request->to));
 	}
 	if (!any)
 		return no_member(group, err);
@@ -358,14 +343,14 @@ static int control_swap(void *ctx, const char *name, const struct steer_swap_req
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < group->member_count; i++)
-		group->members[i].going = goes(group, &group->members[i], request);
+		group->members[i].going = goes(&group->members[i], request);
 	for (size_t i = 0; i < group->member_count; i++) {
 		struct member *member = &group->members[i];
 
 		if (member->going && member->view.state != STEER_DRAINED)
 			member_drain(group, member, deadline_ns, now);
 		else if (!member->going && member->view.state != STEER_ACTIVE &&
-			 comes(group, member, &request->to))
+			 comes(member, &request->to))
 			member_activate(group, member);
 	}
 	parts_apply(group, now);

@@ -225,6 +225,7 @@ void members_refill(struct group *group);
 /* Quarantines and drains that end. */
 void members_age(struct group *group, uint64_t now);
 void members_free(struct group *group);
+bool member_is_named(const struct member *member, const struct steer_member_name *name);
 struct member *members_find(struct group *group, const struct steer_member_name *name, size_t nth);
 struct member *members_by_slot(struct group *group, uint16_t slot);
 /* A duplicate of some member's socket of the part, to be closed at once; -errno. */

@@ -38,7 +38,7 @@ struct member *members_by_slot(struct group *group, uint16_t slot)
 	return NULL;
 }
 
-static bool is_named(const struct member *member, const struct steer_member_name *name)
+bool member_is_named(const struct member *member, const struct steer_member_name *name)
 {
 	if (name->has_slot)
 		return member->view.slot == name->slot;
@@ -54,7 +54,7 @@ static bool is_named(const struct member *member, const struct steer_member_name
 struct member *members_find(struct group *group, const struct steer_member_name *name, size_t nth)
 {
 	for (size_t i = 0; i < group->member_count; i++)
-		if (is_named(&group->members[i], name) && nth-- == 0)
+		if (member_is_named(&group->members[i], name) && nth-- == 0)
 			return &group->members[i];
 	return NULL;
 }
