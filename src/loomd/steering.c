@@ -60,6 +60,7 @@ static void on_sample(void *ctx)
 	for (size_t i = 0; i < steering->group_count; i++) {
 		struct group *group = steering->groups[i];
 
+		members_check_owners(group);
 		moves_sample(group, now);
 		/* Several samples a window, however short those are. */
 		if (group->guard_config.window_ns / 4 < next)

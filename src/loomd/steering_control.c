@@ -18,6 +18,18 @@ static struct group *find(void *ctx, const char *name, struct err *err)
 	return group;
 }
 
+/* For who names a member: it may have come, or changed hands, since the last look. */
+static struct group *find_now(void *ctx, const char *name, struct err *err)
+{
+	struct group *group = find(ctx, name, err);
+
+	if (group) {
+		members_check_owners(group);
+		steering_poll(ctx);
+	}
+	return group;
+}
+
 static int no_member(const struct group *group, struct err *err)
 {
 	return err_set(err, -ENOENT,
@@ -243,7 +255,7 @@ static bool would_be_left(const struct group *group, const struct steer_member_n
 static int control_drain(void *ctx, const char *name, const struct steer_drain_request *request,
 			 struct err *err)
 {
-	struct group *group = find(ctx, name, err);
+	struct group *group = find_now(ctx, name, err);
 	uint64_t now = clock_now_ns();
 	struct member *member;
 	char text[64];
@@ -327,7 +339,7 @@ static int check_swap(struct group *group, const struct steer_swap_request *requ
 static int control_swap(void *ctx, const char *name, const struct steer_swap_request *request,
 			struct err *err)
 {
-	struct group *group = find(ctx, name, err);
+	struct group *group = find_now(ctx, name, err);
 	uint64_t now = clock_now_ns();
 	uint64_t deadline_ns;
 	int r;
@@ -362,7 +374,7 @@ static int control_swap(void *ctx, const char *name, const struct steer_swap_req
 static int control_weight(void *ctx, const char *name, const struct steer_member_name *which,
 			  uint32_t weight, struct err *err)
 {
-	struct group *group = find(ctx, name, err);
+	struct group *group = find_now(ctx, name, err);
 	struct member *member;
 	char text[64], note[96];
 

@@ -64,6 +64,7 @@ struct member {
 	struct member_past *past; /* owned; [STEERING_HISTORY], NULL until the first period */
 	uint64_t join_id;	  /* by libloom: 0 otherwise */
 	bool fresh;		  /* its owner is not known yet */
+	bool orphan;		  /* its owner does not hold it any more: somebody else does */
 	bool sought;		  /* the look through /proc under way was for it, too */
 	bool seen;		  /* in this poll */
 	bool ready;		  /* it says so itself: no quarantine */
@@ -218,7 +219,10 @@ struct group *steering_group(struct steering *steering, const char *name);
 /* The rows that the group has now: joins, deaths, queues.  Those whose owner is to be found are
  * fresh after it. */
 void members_sync(struct group *group, uint64_t now);
-/* Names of the owners of those that were sought; takes their sockets in. */
+/* Whose owner has gone and left the socket to another process (a daemon's parent, an old master) is
+ * an orphan after it. */
+void members_check_owners(struct group *group);
+/* Names of the owners of those that were sought; takes new ones' sockets in. */
 void members_admit(struct group *group, const struct sock_owners *owners, uint64_t now);
 /* Puts sockets back into the slots that somebody else emptied. */
 void members_refill(struct group *group);

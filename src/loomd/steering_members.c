@@ -466,6 +466,30 @@ static void admit(struct group *group, struct member *member, const struct sock_
 		close(socket);
 }
 
+void members_check_owners(struct group *group)
+{
+	for (size_t i = 0; i < group->member_count; i++) {
+		struct member *member = &group->members[i];
+
+		/* One that joined leaves with its owner. */
+		if (!member->fresh && !member->join_id)
+			member->orphan = !pidfd_holds((pid_t)member->view.pid, member->owner_fd,
+						      member->view.inode);
+	}
+}
+
+static void adopt(const struct group *group, struct member *member,
+		  const struct sock_owners *owners)
+{
+	uint32_t before = member->view.pid;
+	char text[64];
+
+	member->orphan = !name_owner(member, owners);
+	if (member->view.pid != before)
+		log_info("group %s: pid %u has left its socket to: %s", group->name, before,
+			 member_text(member, text));
+}
+
 void members_admit(struct group *group, const struct sock_owners *owners, uint64_t now)
 {
 	for (size_t i = 0; i < group->member_count; i++) {
@@ -473,6 +497,8 @@ void members_admit(struct group *group, const struct sock_owners *owners, uint64
 
 		if (member->fresh && member->sought && !group->full)
 			admit(group, member, owners, now);
+		else if (member->orphan && member->sought)
+			adopt(group, member, owners);
 		member->sought = false;
 	}
 }

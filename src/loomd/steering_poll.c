@@ -111,11 +111,11 @@ static int compare_inodes(const void *a, const void *b)
 
 static bool is_to_be_sought(const struct group *group, const struct member *member, uint64_t now)
 {
-	return member->fresh && !group->full && member->retry_ns <= now;
+	return member->orphan || (member->fresh && !group->full && member->retry_ns <= now);
 }
 
-/* One look through /proc for all that is new, however many groups have something new. */
-static void seek_fresh(struct steering *steering, uint64_t now)
+/* One look through /proc for all whose owner is sought, however many groups have some. */
+static void seek_owners(struct steering *steering, uint64_t now)
 {
 	struct err err = { 0 };
 	uint64_t *inodes;
@@ -173,7 +173,7 @@ static void admit_fresh(struct steering *steering, uint64_t now)
 	uint64_t patience = steering->ready ? ADMIT_NS : ADMIT_FIRST_NS;
 
 	if (!steering->admitting)
-		seek_fresh(steering, now);
+		seek_owners(steering, now);
 	if (!steering->admitting)
 		return;
 	while (steering->admit_next < steering->group_count) {

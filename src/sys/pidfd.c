@@ -63,31 +63,49 @@ static bool is_gone(pid_t pid)
 	return kill(pid, 0) < 0 && errno == ESRCH;
 }
 
+/* The descriptor's inode, if it is a socket; else 0, also of one closed since.  -ESRCH, -EPERM. */
+static int inode_at(pid_t pid, int dir, const char *name, uint64_t *ret)
+{
+	char text[64];
+	ssize_t n = readlinkat(dir, name, text, sizeof(text) - 1);
+
+	*ret = 0;
+	/* Also of a process that ended just now. */
+	if (n < 0 && (errno == EACCES || errno == EPERM))
+		return is_gone(pid) ? -ESRCH : -EPERM;
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	*ret = inode_of_link(text);
+	return 0;
+}
+
 static int sockets_of_dir(pid_t pid, DIR *dir, pidfd_socket_fn fn, void *ctx)
 {
 	const struct dirent *entry;
 
 	while ((entry = readdir(dir))) {
-		char text[64];
 		uint64_t inode;
-		ssize_t n;
 		int r;
 
 		if (!is_number(entry->d_name))
 			continue;
-		n = readlinkat(dirfd(dir), entry->d_name, text, sizeof(text) - 1);
-		/* Also of a process that ended just now. */
-		if (n < 0 && (errno == EACCES || errno == EPERM))
-			return is_gone(pid) ? -ESRCH : -EPERM;
-		if (n <= 0)
-			continue; /* closed since */
-		text[n] = '\0';
-		inode = inode_of_link(text);
-		r = inode ? fn(ctx, atoi(entry->d_name), inode) : 0;
+		r = inode_at(pid, dirfd(dir), entry->d_name, &inode);
+		if (r == 0 && inode)
+			r = fn(ctx, atoi(entry->d_name), inode);
 		if (r)
 			return r;
 	}
 	return 0;
+}
+
+bool pidfd_holds(pid_t pid, int fd, uint64_t inode)
+{
+	char path[64];
+	uint64_t there;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+	return inode_at(pid, AT_FDCWD, path, &there) == -EPERM || there == inode;
 }
 
 /* How many descriptors the process has room for: /proc/PID/status is everybody's to read. */

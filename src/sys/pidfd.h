@@ -6,6 +6,7 @@
 #ifndef LOOM_PIDFD_H
 #define LOOM_PIDFD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -21,6 +22,10 @@ int pidfd_take_socket(pid_t pid, uint64_t inode, struct err *err);
 /* The same, looking first where it was seen: no walk through thousands of descriptors.  at: -1:
  * nowhere yet. */
 int pidfd_take_socket_at(pid_t pid, int at, uint64_t inode, struct err *err);
+
+/* Whether this descriptor of pid is (still) that socket; true where we may not look at a process
+ * that is there. */
+bool pidfd_holds(pid_t pid, int fd, uint64_t inode);
 
 /* Calls fn for each socket that pid has open, with its descriptor's number there, until fn returns
  * other than 0, which is returned then.  The set may change meanwhile: what was there all the time

@@ -276,3 +276,38 @@ def test_a_configuration_test_of_nginx_gets_nothing(net):
             assert server.check().returncode == 0
         load.more(500)
     assert load.failed() == 0, load.complaint()
+
+
+HANDED_ON = """
+import os, signal, socket
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGUSR1}})
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+sock.bind(("{address}", {port}))
+print("bound", flush=True)
+for fd in 1, 2:
+    os.dup2(os.open("/dev/null", os.O_WRONLY), fd)
+signal.pause() if not os.fork() else os._exit(signal.sigwait({{signal.SIGUSR1}}))
+"""
+
+
+@pytest.mark.parametrize("named", ["at once", "later"])
+def test_a_member_whose_parent_went_to_the_background_is_its_childs(net, server, named):
+    """As every daemon does that binds before it forks; a master that is replaced leaves its sockets likewise."""
+    program = HANDED_ON.format(address=ADDRESS, port=PORT)
+    with steered(net) as loom:
+        loom.settled(4)
+        loom.rollout("enforced")
+        parent = net.host.spawn("handed-on", "python3", "-c", program)
+        parent.wait_line("^bound")
+        loom.until("five members", lambda g: [row["pid"] for row in g["members"]].count(parent.pid) == 1)
+        (child,) = until("the fork", lambda: [int(pid) for pid in run("pgrep", "-P", str(parent.pid), check=False).stdout.split()])
+        try:
+            os.kill(parent.pid, signal.SIGUSR1)
+            parent.wait(5)
+            if named == "at once":
+                loom.steer("drain", "g", f"pid:{child}")
+            loom.until("its new owner", lambda g: [row["pid"] for row in g["members"]].count(child) == 1)
+        finally:
+            os.kill(child, signal.SIGKILL)
+        loom.settled(4)

@@ -67,6 +67,15 @@ static void what_the_process_does_not_hold_is_not_there(void **state)
 	close(mine);
 }
 
+static void who_holds_it_is_told_from_who_does_not(void **state)
+{
+	assert_int_equal(pidfd_sockets(holder.pid, note_number, NULL), 0);
+	assert_true(pidfd_holds(holder.pid, number_of_inode, inode));
+	assert_false(pidfd_holds(holder.pid, number_of_inode, inode + 1));
+	assert_false(pidfd_holds(holder.pid, 0, inode));
+	assert_false(pidfd_holds(holder.pid, 9999, inode));
+}
+
 static void a_process_that_is_gone_is_told(void **state)
 {
 	struct err err = { 0 };
@@ -79,6 +88,7 @@ static void a_process_that_is_gone_is_told(void **state)
 	assert_non_null(strstr(err.text, "the process is gone"));
 	assert_int_equal(pidfd_take_socket(0, inode, NULL), -ESRCH);
 	assert_int_equal(pidfd_take_socket(-1, inode, NULL), -ESRCH);
+	assert_false(pidfd_holds(pid, number_of_inode, inode));
 }
 
 static int check_forbidden(void)
@@ -87,6 +97,9 @@ static int check_forbidden(void)
 
 	if (pidfd_take_socket(holder.pid, inode, &err) != -EPERM)
 		return 1;
+	/* Not known is not gone. */
+	if (!pidfd_holds(holder.pid, number_of_inode, inode + 1))
+		return 3;
 	return strstr(err.text, "cap_sys_ptrace") ? 0 : 2;
 }
 
@@ -212,6 +225,7 @@ int main(void)
 		cmocka_unit_test(a_socket_is_taken_from_a_process),
 		cmocka_unit_test(where_it_was_seen_is_a_hint_and_no_more),
 		cmocka_unit_test(what_the_process_does_not_hold_is_not_there),
+		cmocka_unit_test(who_holds_it_is_told_from_who_does_not),
 		cmocka_unit_test(a_process_that_is_gone_is_told),
 		cmocka_unit_test(another_users_process_takes_a_capability),
 		cmocka_unit_test(cap_sys_ptrace_alone_is_enough),
