@@ -57,6 +57,17 @@ static const struct row {
 	{ "ip link set near down", NETLINK_CHANGED_NEIGH },
 };
 
+/* A command may change other things first: an IPv6 address, its route, for the kernel's worker brings
+ * the address up. */
+static unsigned int told_until(unsigned int kind)
+{
+	unsigned int kinds = 0;
+
+	while (!(kinds & kind) && readable(PATIENCE_MS))
+		kinds |= netlink_monitor_drain(netlink);
+	return kinds;
+}
+
 static void each_change_is_told_as_its_kind(void **state)
 {
 	settle();
@@ -64,9 +75,7 @@ static void each_change_is_told_as_its_kind(void **state)
 		unsigned int kinds;
 
 		lab_here("%s", rows[i].command);
-		if (!readable(PATIENCE_MS))
-			fail_msg("%s: nothing was told", rows[i].command);
-		kinds = netlink_monitor_drain(netlink);
+		kinds = told_until(rows[i].kind);
 		if (!(kinds & rows[i].kind))
 			fail_msg("%s: told as %#x, not %#x", rows[i].command, kinds, rows[i].kind);
 		settle();
