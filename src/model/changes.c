@@ -210,19 +210,6 @@ void model_changes_free(struct model_changes *changes)
 
 /* ---- for people ---- */
 
-static const char *algorithm_name(enum config_algorithm algorithm)
-{
-	static const char *const names[] = {
-		[CONFIG_MAGLEV] = "maglev",
-		[CONFIG_ROUND_ROBIN] = "round_robin",
-		[CONFIG_WEIGHTED] = "weighted",
-		[CONFIG_LEAST_CONNECTIONS] = "least_connections",
-		[CONFIG_SOURCE_HASH] = "source_hash",
-	};
-
-	return names[algorithm];
-}
-
 static const char *forwarding_name(enum config_forwarding forwarding)
 {
 	static const char *const names[] = {
@@ -329,7 +316,8 @@ static void describe_service(const struct service *old, const struct service *ne
 			   forwarding_name(new->forwarding));
 	if (old->algorithm != new->algorithm)
 		buf_printf(out, "service %s: algorithm %s, was %s\n", new->name,
-			   algorithm_name(new->algorithm), algorithm_name(old->algorithm));
+			   config_algorithm_name(new->algorithm),
+			   config_algorithm_name(old->algorithm));
 	if (old->table_size != new->table_size)
 		buf_printf(out, "service %s: table of %u slots, was %u\n", new->name,
 			   new->table_size, old->table_size);
