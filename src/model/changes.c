@@ -271,15 +271,10 @@ static void describe_addresses(const struct service *a, const struct service *b,
 {
 	char text[ADDR_TEXT_LEN];
 
-	for (size_t i = 0; i < a->address_count; i++) {
-		bool both = false;
-
-		for (size_t k = 0; k < b->address_count; k++)
-			both |= addr_equal(&a->addresses[i], &b->addresses[k]);
-		if (!both)
+	for (size_t i = 0; i < a->address_count; i++)
+		if (!addr_list_has(b->addresses, b->address_count, &a->addresses[i]))
 			buf_printf(out, "service %s: address %s %s\n", a->name,
 				   addr_format(&a->addresses[i], text), what);
-	}
 }
 
 static void describe_ports(const char *service, const char *protocol, const uint16_t *a,
