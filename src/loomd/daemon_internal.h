@@ -57,6 +57,8 @@ struct daemon {
 	size_t leaving_count;
 
 	int lock_fd;		   /* owned; held while this daemon owns the instance */
+	int pins_fd;		   /* owned; the same of the instance's pins */
+	struct err attach_said;	   /* why an interface is not attached to, as last logged */
 	bool upgrade;		   /* on exit, start the binary anew */
 	bool detach;		   /* on close */
 	bool serving;		   /* the data path stands */

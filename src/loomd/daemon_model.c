@@ -344,19 +344,21 @@ static int adopt_config(struct daemon *daemon, struct config *config, struct mod
 	if (daemon->lb)
 		lb_set_config(daemon->lb, &config->ebpf);
 	r = daemon_steering_follow(daemon, config, err);
+	/* Before anything else changes: a new interface may refuse. */
+	if (r == 0 && daemon->lb)
+		r = lb_attach(daemon->lb, err);
 	if (r < 0)
 		model_free(next);
 	else
 		r = daemon_commit(daemon, next, err);
-	if (r == 0 && daemon->lb)
-		r = lb_attach(daemon->lb, err);
 	if (r < 0) {
 		daemon_steering_follow(daemon, old_config, NULL);
 		daemon->config = old_config;
 		daemon->configured = old_configured;
-		if (daemon->lb)
+		if (daemon->lb) {
 			lb_set_config(daemon->lb, &old_config->ebpf);
-		daemon_health_follow(daemon); /* next may be in force, its checks are not */
+			lb_attach(daemon->lb, NULL);
+		}
 		model_free(configured);
 		config_free(config);
 		return r;

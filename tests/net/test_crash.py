@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from balancer import serving
+from balancer import BUILD, serving
 from lab import VIP4, run
 from peers import DNS_PORT, Load, blob, who
 
@@ -105,13 +105,40 @@ def test_a_configuration_changed_while_the_daemon_was_dead_comes_into_force(net)
 
 
 def test_a_second_daemon_of_the_same_instance_does_no_harm(net):
-    from balancer import BUILD
     with Load(net.client, VIP4, 80) as load:
         second = net.lb.spawn("second", BUILD / "loomd", "run", "-c", net.loom.file)
         assert second.wait(10) != 0
         assert any("cannot" in line for line in second.lines), second.lines
         load.more(100)
         assert net.loom.api("GET", "/ready")["ready"] is True
+    assert load.failures() == []
+
+
+def test_a_daemon_that_shares_only_the_pins_does_no_harm(net):
+    """Somebody tries out a file of his own: other state, other sockets, but the same instance."""
+    mine = dict(net.loom.config, state_dir=str(net.lab.dir / "mine"), admin={"listen": "off", "socket": "off"})
+    mine["services"] = [dict(mine["services"][0], backends=[{"address": "10.1.0.99", "port": 80}])]
+    file = net.lab.dir / "mine.yaml"
+    file.write_text(json.dumps(mine), encoding="utf-8")
+    before = net.loom.map_dump("lb_services"), net.loom.map_dump("lb_reals")
+    with Load(net.client, VIP4, 80) as load:
+        load.more(50)
+        second = net.lb.spawn("mine", BUILD / "loomd", "run", "-c", file)
+        second.wait_line("ready|another loomd", 20)
+        net.lab.end(second)
+        load.more(100)
+    assert any("another loomd" in line for line in second.lines), second.lines
+    assert (net.loom.map_dump("lb_services"), net.loom.map_dump("lb_reals")) == before
+    assert load.failures() == []
+
+
+def test_what_a_daemon_serves_is_not_detached_under_it(net):
+    with Load(net.client, VIP4, 80) as load:
+        load.more(50)
+        said = net.lb.run(BUILD / "loomd", "detach", "-c", net.loom.file, check=False)
+        assert said.returncode == 1 and "stop" in said.stderr, said
+        assert all(programs(net))
+        load.more(50)
     assert load.failures() == []
 
 

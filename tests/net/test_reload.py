@@ -126,3 +126,25 @@ def test_a_service_that_is_gone_is_no_longer_served_and_its_connections_end(net)
     net.reset()
     with pytest.raises(ConnectionRefusedError):
         net.client.connect(VIP4, 82)
+
+
+def test_an_interface_that_cannot_be_had_changes_nothing(net):
+    """Another program is on it: neither its other half of the file nor anything else comes into force."""
+    service = net.loom.config["services"][0]
+    before = {row["id"]: row["state"] for row in net.loom.api("GET", "/ebpf/backends")["backends"]}
+    net.lb.ip("link add taken type veth peer name other")
+    net.lab.host_end(net.lb, "taken")
+    net.loom.config["ebpf"]["xdp"]["interface"] = ["lb0", "taken", "lb1"]
+    rows = service["backends"]
+    service["backends"] = rows[1:]
+    net.loom.write()
+    try:
+        assert "cannot attach to taken" in str(net.loom.api("POST", "/config/reload", status=409))
+        assert {row["id"]: row["state"] for row in net.loom.api("GET", "/ebpf/backends")["backends"]} == before
+        assert [row["name"] for row in net.loom.api("GET", "/ebpf/stats")["interfaces"]] == ["lb0", "lb1"]
+        assert names(net) == {"b1", "b2", "b3"}
+    finally:
+        service["backends"] = rows
+        net.loom.config["ebpf"]["xdp"]["interface"] = ["lb0", "lb1"]
+        net.lb.ip("link del taken")
+        net.reset()
