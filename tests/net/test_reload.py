@@ -148,3 +148,34 @@ def test_an_interface_that_cannot_be_had_changes_nothing(net):
         net.loom.config["ebpf"]["xdp"]["interface"] = ["lb0", "lb1"]
         net.lb.ip("link del taken")
         net.reset()
+
+
+def in_mode(net, mode):
+    """The service in another mode."""
+    service = net.loom.config["services"][0]
+    if mode != "dsr":
+        return dict(service, mode="nat", nat=mode)
+    return {"name": service["name"], "addresses": service["addresses"], "ports": service["ports"], "protocol": "tcp",
+            "mode": "dsr", "encap": "ipip", "backends": [{"address": row["address"]} for row in service["backends"]]}
+
+
+@pytest.mark.parametrize("before, after", [("full", "destination"), ("destination", "full"), ("full", "dsr"),
+                                           ("destination", "dsr")])
+@pytest.mark.parametrize("how", [by_api, by_restart])
+def test_another_mode_is_for_new_connections(net, before, after, how):
+    original = net.loom.config["services"]
+    net.loom.config["services"] = [in_mode(net, before)]
+    net.reset()
+    try:
+        with Load(net.client, VIP4, 80, "keep", threads=12) as load:
+            load.more(100)
+            net.loom.config["services"] = [in_mode(net, after)]
+            net.loom.write()
+            how(net)
+            load.more(200)
+            if after != "dsr":  # whose backends would have to unwrap
+                assert names(net) == {"b1", "b2", "b3"}
+        assert load.failures() == []
+    finally:
+        net.loom.config["services"] = original
+        net.reset()

@@ -130,7 +130,8 @@ int lb_open(struct lb **ret, const struct lb_options *options, const struct mode
 	    struct err *err)
 {
 	struct lb *lb = lb_alloc(options);
-	struct lb_features features = lb_features_of(options->config, model);
+	struct lb_features features;
+	struct lb_features past;
 	enum plane_exit on_failure = PLANE_KEEP; /* what is pinned may be another's */
 	int r;
 
@@ -144,6 +145,8 @@ int lb_open(struct lb **ret, const struct lb_options *options, const struct mode
 	r = size_rows(lb, err);
 	if (r < 0)
 		goto fail;
+	lb_features_found(lb, &past);
+	features = lb_features_of(options->config, model, &past);
 	r = lb_program_load(lb, &features, err);
 	if (r == 0 && options->trial) {
 		*ret = lb;
