@@ -94,6 +94,18 @@ static __always_inline __u32 clock_ticks(void)
 	return ns;
 }
 
+/* May packets to this port be ours: a service's, or answers to NAT? */
+static __always_inline bool port_is_ours(__u8 proto, __be16 port)
+{
+	const struct lb_ports *ports;
+	__u16 bit = bpf_ntohs(port);
+	__u32 zero = 0;
+
+	ports = bpf_map_lookup_elem(&lb_ports, &zero);
+	return ports &&
+	       ports->to[proto == IPPROTO_TCP ? LB_TCP : LB_UDP][bit / 64] >> (bit % 64) & 1;
+}
+
 /* Could this be ours?  One bit says no for most of what is not. */
 static __always_inline bool ports_match(const struct packet *p)
 {
