@@ -71,6 +71,13 @@ static size_t first_at(const struct steering *steering, uint16_t port)
 	return low;
 }
 
+bool steering_has_port(const struct steering *steering, uint16_t port)
+{
+	size_t at = first_at(steering, port);
+
+	return at < steering->group_count && steering->by_port[at]->config->port == port;
+}
+
 static void hand_out(struct steering *steering, const struct space *space, bool udp)
 {
 	const struct steer_truth_rows *rows = &space->rows[udp];
