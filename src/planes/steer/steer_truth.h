@@ -42,7 +42,8 @@ int steer_truth_read(struct steer_truth *truth, int netns_fd, int protocol,
 		     struct steer_truth_rows *rows, struct err *err);
 
 /* Appends a struct steer_truth_file for each descriptor of such sockets, of all namespaces; by pid,
- * then number.  About 0.1 us for each descriptor open on the host.
+ * then number.  About 0.6 us for each descriptor open on the host, a tenth of what /proc
+ * takes.
  * -ENOTSUP: nothing tells (no iterators, Linux before 5.12, a PID namespace of our own); -ENOMEM,
  * or the kernel's. */
 int steer_truth_files(const struct steer_truth *truth, struct buf *ret);
