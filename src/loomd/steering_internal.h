@@ -66,7 +66,7 @@ struct member {
 	uint64_t join_id;	  /* by libloom: 0 otherwise */
 	bool fresh;		  /* its owner is not known yet */
 	bool orphan;		  /* its owner does not hold it any more: somebody else does */
-	bool sought;		  /* the look through /proc under way was for it, too */
+	bool sought;		  /* the look for owners under way is for it, too */
 	bool seen;		  /* in this poll */
 	bool ready;		  /* it says so itself: no quarantine */
 	bool complained;	  /* that its socket cannot be had, or is nobody's: once */
@@ -183,9 +183,11 @@ struct steering {
 	uint64_t save_ns;  /* ... but not before */
 	uint64_t polled_ns;
 	uint64_t poll_cost_ns;	   /* of CPU */
-	struct sock_owners owners; /* what a look through /proc found ... */
+	struct sock_owners owners; /* what a look for owners found ... */
 	size_t admit_next;	   /* ... for this group and the later ones */
 	bool admitting;
+	uint64_t owners_ns;  /* when members' owners were last checked ... */
+	size_t owners_next;  /* ... and whose come next */
 	uint64_t history_ns; /* when the last period ended */
 	size_t past_next;    /* the place of the period that goes on */
 	int64_t past_wall_s[STEERING_HISTORY];
@@ -214,6 +216,8 @@ bool steering_admit(struct steering *steering);
 /* What was found of newcomers is looked for anew. */
 void steering_admit_anew(struct steering *steering);
 struct group *steering_group(struct steering *steering, const char *name);
+/* A group's sockets, of whatever namespace, may be bound to it. */
+bool steering_has_port(const struct steering *steering, uint16_t port);
 
 /* ---- steering_members.c ---- */
 
