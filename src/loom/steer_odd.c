@@ -338,7 +338,7 @@ static void find_rollout(struct odd_list *list, const struct steer_read_group *g
 	if (!group->exact)
 		add(list, STEER_ODD_NOTE, NULL,
 		    "the kernel's choice is not known exactly: shadow comparisons are missing "
-		    "(CAP_PERFMON and BTF give it)");
+		    "('loom steer capabilities' tells what read_group lacks)");
 }
 
 /* Stable: what was found first comes first among equals. */

@@ -58,12 +58,20 @@ class Tap:
         self.say(f"1..{self.count}")
 
 
+PATIENCE = 12
+
+
 def prepare():
     """There is no compiler here, and no hurry either: an emulated processor is some twenty times slower."""
     sys.path.insert(0, str(HERE.parent / "net"))
     import lab
-    lab.Lab.compile = lambda self, name: HERE.parent.parent / f"objects/{name}.o"
-    lab.until.__defaults__ = (60.0,)
+    import steering
+    objects = HERE.parent.parent / "objects"
+    lab.Lab.compile = lambda self, name: objects / f"{name}.o"
+    steering.SteerNet.cc = lambda self, name: objects / name
+    until, wait_line = lab.until, lab.Process.wait_line
+    lab.until = steering.until = lambda what, question, timeout=5.0: until(what, question, PATIENCE * timeout)
+    lab.Process.wait_line = lambda self, pattern, timeout=10.0, start=0: wait_line(self, pattern, PATIENCE * timeout, start)
 
 
 def main():

@@ -9,7 +9,7 @@ from lab import run
 
 BUILD = pathlib.Path(os.environ["LOOM_BUILD"])
 TESTS = ["unit/sys/test_sys_netns", "unit/sys/test_sys_pidfd", "unit/sys/test_sys_sock_owners",
-         "unit/sys/test_sys_sock_diag", "unit/planes/steer/test_steer_truth"]
+         "unit/sys/test_sys_sock_diag", "unit/planes/steer/test_steer_truth", "unit/planes/steer/test_steer_probe"]
 
 
 @pytest.mark.parametrize("name", TESTS, ids=lambda name: name.rpartition("/")[2])
