@@ -22,7 +22,7 @@ import sys
 import threading
 
 from balancer import BUILD, Loom, UnixConnection
-from lab import HERE, Lab, LabError, run, until
+from lab import HERE, PATIENCE, Lab, LabError, run, until
 
 ADDRESS, PORT = "127.0.0.1", 7000
 KINDS = {"http": "tcp", "line": "tcp", "echo": "udp", "dns": "udp"}
@@ -244,7 +244,7 @@ class SteerLoad:
     def so_far(self):
         return self.final or json.loads(self.process.lines[-1])
 
-    def more(self, requests=1000, timeout=20.0):
+    def more(self, requests=1000, timeout=PATIENCE):
         """Returns after so many more requests were answered or failed."""
         seen = len(self.process.lines)
         goal = self.so_far()["requests"] + requests
@@ -300,7 +300,7 @@ class SteerLoom(Loom):
         if not (BUILD / "loomd").exists():
             raise LabError(f"cannot find {BUILD}/loomd; run 'make build', or set LOOM_BUILD")
         self.process = self.net.host.spawn("loomd", *self.prefix, BUILD / "loomd", "run", "-c", self.file)
-        self.process.wait_line(r"\bready\b", 20)
+        self.process.wait_line(r"\bready\b")
         return self
 
     def detach(self):
@@ -337,13 +337,13 @@ class SteerLoom(Loom):
     def members(self, name="g", state="active"):
         return [row for row in self.group(name)["members"] if row["state"] == state]
 
-    def settled(self, count, name="g", timeout=5.0):
+    def settled(self, count, name="g", timeout=PATIENCE):
         """The members, when so many are active and none in quarantine."""
         return until(f"{count} active members",
                      lambda: len(self.members(name)) == count and not self.members(name, "quarantined") and
                      sorted(self.members(name), key=lambda row: row["slot"]), timeout)
 
-    def until(self, what, question, name="g", timeout=5.0):
+    def until(self, what, question, name="g", timeout=PATIENCE):
         """The group, when the question about it is answered with yes."""
         return until(what, lambda: (lambda found: found if question(found) else None)(self.group(name)), timeout)
 
@@ -375,7 +375,7 @@ class Trace:
             for line in self.answer:
                 self.lines.append(line)
 
-    def wait(self, timeout=20.0):
+    def wait(self, timeout=PATIENCE):
         """Until the trace ends by its own limit."""
         self.thread.join(timeout)
         if self.thread.is_alive():

@@ -48,7 +48,7 @@ class Unprivileged(SteerLoom):
 
     def start(self):
         self.process = self.net.host.spawn("loomd", *self.argv)
-        self.process.wait_line(r"\bready\b", 20)
+        self.process.wait_line(r"\bready\b")
         return self
 
     def refused(self):

@@ -161,7 +161,7 @@ def test_drops_alone(net):
     finally:
         net.loom.api("DELETE", f"/ebpf/backends/{ident}?force=true")
         until("the backend's end", lambda: ident not in [
-            row["id"] for row in net.loom.api("GET", "/ebpf/backends")["backends"]], 20)
+            row["id"] for row in net.loom.api("GET", "/ebpf/backends")["backends"]])
 
 
 def test_sampling(net):
