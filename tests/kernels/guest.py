@@ -58,27 +58,22 @@ class Tap:
         self.say(f"1..{self.count}")
 
 
-PATIENCE = 12
-
-
 def prepare():
-    """There is no compiler here, and no hurry either: an emulated processor is some twenty times slower."""
+    """There is no compiler here."""
     sys.path.insert(0, str(HERE.parent / "net"))
     import lab
     import steering
     objects = HERE.parent.parent / "objects"
     lab.Lab.compile = lambda self, name: objects / f"{name}.o"
     steering.SteerNet.cc = lambda self, name: objects / name
-    until, wait_line = lab.until, lab.Process.wait_line
-    lab.until = steering.until = lambda what, question, timeout=5.0: until(what, question, PATIENCE * timeout)
-    lab.Process.wait_line = lambda self, pattern, timeout=10.0, start=0: wait_line(self, pattern, PATIENCE * timeout, start)
 
 
 def main():
     import pytest
     prepare()
     arguments = (HERE.parent.parent / "arguments").read_text(encoding="utf-8").splitlines()
-    return pytest.main(["-q", "--color=no", "-p", "no:cacheprovider", *arguments], plugins=[Tap()])
+    return pytest.main(["-q", "--color=no", "-p", "no:cacheprovider", "--import-mode=importlib",
+                        *arguments], plugins=[Tap()])
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ ROOT = HERE.parent.parent
 GUEST = "loom"  # the project's root in the guest
 # dash, because busybox's shell prefers its own ip(8).
 PROGRAMS = ["sh", "ip", "bridge", "ethtool", "bpftool", "nft", "sysctl", "nginx", "haproxy", "unbound", "curl",
-            "ss", "ps", "pgrep", "setpriv", "kmod", "mount", "umount", "nsenter", "/usr/bin/python3"]
-PACKAGES = ["_pytest", "pytest", "py.py", "pluggy", "iniconfig", "attr", "attrs", "packaging"]
+            "bash", "ss", "ps", "pgrep", "setpriv", "kmod", "mount", "umount", "nsenter", "/usr/bin/python3"]
+PACKAGES = ["_pytest", "pytest", "py.py", "pluggy", "iniconfig", "attr", "attrs", "packaging", "yaml"]
 # What Python brings and no test needs.
 SKIPPED = {"test", "idlelib", "lib2to3", "ensurepip", "pydoc_data", "tkinter", "turtledemo", "distutils"}
 MODULES = ["veth", "bridge", "8021q", "dummy", "ipip", "ip6_tunnel", "sit", "fou", "fou6", "nft_chain_nat", "nft_nat",
@@ -100,7 +100,7 @@ def objects(directory):
 
 
 def project(archive, userland, build):
-    for pattern in ("tests/net/*", "tests/kernels/*", "tests/bpf/verify.budget"):
+    for pattern in ("tests/net/*", "tests/kernels/*", "tests/bpf/verify.budget", "docs/guides/*"):
         for path in sorted(ROOT.glob(pattern)):
             if path.is_file():
                 archive.copy(path, f"{GUEST}/{path.relative_to(ROOT)}")

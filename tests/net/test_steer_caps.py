@@ -7,7 +7,7 @@ import pytest
 
 from balancer import BUILD
 from lab import HERE, until
-from steering import PORT, SteerLoom, group, steer_lab
+from steering import PORT, SteerLoom, group, reads_group, steer_lab
 
 NOBODY = 65534
 
@@ -131,6 +131,7 @@ def test_a_configured_policy_that_is_not_possible_is_held_back_and_says_why(net)
         assert loom.group()["state"] == "shadow"
 
 
+@reads_group
 def test_cap_perfmon_makes_it_exact(net):
     with server(net), running(net, ["bpf", "perfmon"], group(policy="least_loaded")) as loom:
         loom.settled(2)

@@ -35,6 +35,21 @@ static bool takes_casts(const struct steer_finding *finding)
 	       !strcmp(finding->missing, "bpf_rdonly_cast (Linux 6.2)");
 }
 
+/* All policies chose, except one that may lack something. */
+static bool all_choose_but(const struct steer_probe *probe, int lacks)
+{
+	for (int i = 0; i < STEER_POLICIES_END; i++) {
+		const struct steer_finding *finding = &probe->policies[i];
+
+		if (lacks == i || (finding->possible && finding->probed))
+			continue;
+		fprintf(stderr, "%s: %s\n", steer_policy_name((enum steer_policy)i),
+			finding->missing);
+		return false;
+	}
+	return true;
+}
+
 static void probe_all(struct steer_probe *probe)
 {
 	steer_probe_features(probe);
@@ -63,11 +78,9 @@ static void who_may_all_has_every_policy_choose(void **state)
 			continue;
 		else if (!probe.features[i].possible || !probe.features[i].probed)
 			fail_msg("%s: %s", steer_feature_name(i), probe.features[i].missing);
-	for (int i = 0; i < STEER_POLICIES_END; i++)
-		if (i == STEER_LEAST_LOADED && takes_casts(&probe.policies[i]))
-			continue;
-		else if (!probe.policies[i].possible || !probe.policies[i].probed)
-			fail_msg("%s: %s", steer_policy_name(i), probe.policies[i].missing);
+	assert_true(all_choose_but(&probe, takes_casts(&probe.policies[STEER_LEAST_LOADED])
+						   ? STEER_LEAST_LOADED
+						   : STEER_POLICIES_END));
 }
 
 static void without_a_loopback_loading_is_enough_and_says_so(void **state)
@@ -88,8 +101,8 @@ static int by_bpf_alone(void)
 	struct steer_probe probe;
 
 	probe_all(&probe);
-	for (int i = 0; i < STEER_POLICIES_END; i++)
-		CHECK(probe.policies[i].possible == (i != STEER_LEAST_LOADED));
+	CHECK(all_choose_but(&probe, STEER_LEAST_LOADED));
+	CHECK(!probe.policies[STEER_LEAST_LOADED].possible);
 	CHECK(!strcmp(probe.policies[STEER_LEAST_LOADED].missing, "CAP_PERFMON"));
 	CHECK(!strcmp(probe.features[STEER_FEATURE_READ_GROUP].missing, "CAP_PERFMON"));
 	CHECK(!strcmp(probe.features[STEER_FEATURE_SOCKMAP].missing, "CAP_NET_ADMIN"));
@@ -110,9 +123,9 @@ static int by_bpf_and_perfmon(void)
 	struct steer_probe probe;
 
 	probe_all(&probe);
-	for (int i = 0; i < STEER_POLICIES_END; i++)
-		CHECK((probe.policies[i].possible && probe.policies[i].probed) ||
-		      (i == STEER_LEAST_LOADED && takes_casts(&probe.policies[i])));
+	CHECK(all_choose_but(&probe, takes_casts(&probe.policies[STEER_LEAST_LOADED])
+					     ? STEER_LEAST_LOADED
+					     : STEER_POLICIES_END));
 	return 0;
 }
 
