@@ -38,6 +38,8 @@ def test_doctor(loom):
 
 @pytest.mark.skipif(READS_GROUP, reason="needs a kernel without bpf_rdonly_cast (before Linux 6.2)")
 def test_what_it_lacks_cannot_be_armed_and_says_why(loom):
+    loom.settled(2)
+    loom.rollout("enforced")
     status, answer = loom.raw("POST", "/steer/groups/g/policy", '{"name": "least_loaded"}')
     assert status >= 400 and WHY in answer.decode(), answer
     assert loom.group()["policy"] == "hash"

@@ -28,7 +28,8 @@ from lab import HERE, PATIENCE, Lab, LabError, run, until
 
 ADDRESS, PORT = "127.0.0.1", 7000
 # Whether a program may read its own group, as least_loaded and shadow comparisons take it.
-READS_GROUP = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6, 2)
+RELEASE = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+READS_GROUP = RELEASE >= (6, 2)
 reads_group = pytest.mark.skipif(not READS_GROUP, reason="needs bpf_rdonly_cast (Linux 6.2)")
 KINDS = {"http": "tcp", "line": "tcp", "echo": "udp", "dns": "udp"}
 
