@@ -27,7 +27,7 @@ from balancer import BUILD, Loom, UnixConnection
 from lab import HERE, PATIENCE, Lab, LabError, run, until
 
 ADDRESS, PORT = "127.0.0.1", 7000
-# Whether a program may read its own group, as least_loaded and shadow comparisons take it.
+# Whether a program may read its own group, as least_loaded and exact comparisons take it.
 RELEASE = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
 READS_GROUP = RELEASE >= (6, 2)
 reads_group = pytest.mark.skipif(not READS_GROUP, reason="needs bpf_rdonly_cast (Linux 6.2)")

@@ -69,7 +69,7 @@ def test_from_plain_linux_to_enforced_and_back_under_load_nothing_fails(net, nam
             load.more(300)
         found = loom.group()
         assert found["attached"] and found["program"] == found["program_own"]
-        assert found["counters"]["selected"] > 250 and (found["counters"]["shadow_other"] > 0) == READS_GROUP
+        assert found["counters"]["selected"] > 250 and found["counters"]["shadow_other"] > 0
         for policy in ("random", "source_hash", *(["least_loaded"] if READS_GROUP else []), "cpu_local", "hash", "weighted"):
             loom.policy(policy)
             load.more(100)
