@@ -356,7 +356,7 @@ class SteerLoom(Loom):
     @contextlib.contextmanager
     def trace(self, name="g", **query):
         """Decisions as they happen: a list that is complete after the block."""
-        query = {"duration": "60s", **query}
+        query = {"duration": f"{3 * PATIENCE:.0f}s", **query}
         path = f"/steer/groups/{name}/trace?" + "&".join(f"{key}={value}" for key, value in query.items())
         found = Trace(self, path)
         with found:
@@ -367,7 +367,7 @@ class Trace:
     """A trace's lines, read by a thread: the kernel's buffer is small."""
 
     def __init__(self, loom, path):
-        self.connection = UnixConnection(loom.socket, 30)
+        self.connection = UnixConnection(loom.socket, 3 * PATIENCE)
         self.connection.request("GET", path)
         self.answer = self.connection.getresponse()
         if self.answer.status != 200:
