@@ -25,7 +25,7 @@ PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 # Seconds that a test waits for what comes at once: a busy machine is no defect.
-PATIENCE = 20.0
+PATIENCE = float(os.environ.get("LOOM_PATIENCE", "20"))
 
 VIP4, VIP6 = "10.0.0.1", "fd00::1"
 
@@ -34,7 +34,7 @@ class LabError(Exception):
     pass
 
 
-def run(*argv, text=None, check=True, timeout=60):
+def run(*argv, text=None, check=True, timeout=3 * PATIENCE):
     """The finished command; its complaint is in the exception."""
     done = subprocess.run([str(a) for a in argv], input=text, capture_output=True, text=True, timeout=timeout)
     if check and done.returncode != 0:

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from lab import until
-from steering import PORT, Nginx, SteerLoom, Unbound, group, steer_lab
+from steering import PORT, Nginx, SteerLoom, Unbound, group, reads_group, steer_lab
 
 POLICIES = {"hash", "weighted", "random", "least_loaded", "source_hash", "cpu_local", "wireguard", "quic", "bytes",
             "generation"}
@@ -41,6 +41,7 @@ def audit(loom):
     return loom.api("GET", "/steer/groups/g/audit")["transitions"]
 
 
+@reads_group
 def test_every_policy_is_seen_to_work_by_whoever_may_do_all(net):
     with running(net, group()) as loom:
         can = loom.api("GET", "/steer/capabilities")["capabilities"]
