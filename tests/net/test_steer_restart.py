@@ -144,7 +144,7 @@ def test_workers_of_a_dead_daemon_end_as_quickly_as_without_one(net):
 
 def switch(net, count):
     """So many generations of a UDP server, each taking over all new flows while it lasts."""
-    with steered(net, "udp", {"name": "generation", "flow_timeout": "30s"}, [{"join": True}], flow_idle="300ms") as loom:
+    with steered(net, "udp", {"name": "generation", "flow_timeout": "30s"}, [{"join": True}], flow_idle="2s") as loom:
         first = current = Member(net, "udp", 1, "g", 1)
         loom.settled(1)
         loom.rollout("enforced")
