@@ -294,8 +294,10 @@ int steering_view(struct steering *steering, const char *group, struct steer_vie
 int steering_explain(struct group *group, const struct steer_flow_request *flow,
 		     struct steer_explanation *ret, struct err *err);
 void steering_index_adopt(struct group *group);
+/* The slot's member has gone: what it published is nobody's, not its successor's. */
+void steering_index_forget(struct group *group, uint16_t slot);
 /* A member's own: what is another's is refused (-EEXIST), what is nobody's is no error to remove.
- */
+ * 1: it has become the member's; 0: nothing new. */
 int steering_index_own(struct group *group, uint32_t index, const struct member *member, bool add,
 		       struct err *err);
 int steering_index(struct group *group, uint32_t index, uint16_t slot, struct err *err);

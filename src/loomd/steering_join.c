@@ -222,18 +222,21 @@ static int publish(void *ctx, uint64_t id, const uint32_t *indices, size_t count
 {
 	struct group *group;
 	struct member *member = find(ctx, id, &group);
-	size_t done = 0;
+	bool added[JOIN_MAX_INDEX] = { 0 };
 	int r = 0;
 
 	if (!member)
 		return gone(err);
-	for (; done < count && r == 0; done++)
-		r = steering_index_own(group, indices[done], member, add, err);
-	/* All or nothing: what the client is told has failed is not there. */
-	for (size_t i = 0; r < 0 && add && i + 1 < done; i++)
-		steering_index_own(group, indices[i], member, false, NULL);
+	for (size_t i = 0; i < count && i < JOIN_MAX_INDEX && r >= 0; i++) {
+		r = steering_index_own(group, indices[i], member, add, err);
+		added[i] = r == 1;
+	}
+	/* All or nothing: what the client is told has failed is not there, what was there is. */
+	for (size_t i = 0; r < 0 && i < count && i < JOIN_MAX_INDEX; i++)
+		if (added[i])
+			steering_index_own(group, indices[i], member, false, NULL);
 	parts_apply(group, clock_now_ns());
-	return r;
+	return r < 0 ? r : 0;
 }
 
 static int identity(void *ctx, uint64_t id, uint16_t *ret, struct err *err)

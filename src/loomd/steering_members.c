@@ -113,8 +113,10 @@ static void forget(struct group *group, struct member *member)
 	char text[64];
 
 	log_info("group %s: a member has gone: %s", group->name, member_text(member, text));
-	if (member->view.slot != STEER_NOBODY && part->steer)
+	if (member->view.slot != STEER_NOBODY && part->steer) {
 		steer_take(part->steer, member->view.slot);
+		steering_index_forget(group, member->view.slot);
+	}
 	joined_gone(group, member);
 	group->full &= member->view.slot == STEER_NOBODY;
 	part->dirty = true;
@@ -370,6 +372,8 @@ int members_take_in(struct group *group, struct member *member, int socket, stru
 		return r;
 	member->view.slot = slot;
 	part->dirty = true;
+	if (is_new)
+		steering_index_forget(group, slot);
 	/* What was counted for the slot's last owner. */
 	if (is_new && steer_member_counters(part->steer, slot, &member->before) < 0)
 		memset(&member->before, 0, sizeof(member->before));

@@ -87,6 +87,8 @@ void steer_take(struct steer *steer, uint16_t slot);
 /* rx_index_to_slot.  -ENODEV: the policy has none; -ENOSPC. */
 int steer_index_put(struct steer *steer, uint32_t index, uint16_t slot);
 int steer_index_remove(struct steer *steer, uint32_t index);
+/* All of a slot's; gone: how many of each vshard those were, added to what is there. */
+int steer_index_forget(struct steer *steer, uint16_t slot, uint32_t gone[STEER_VSHARDS]);
 /* For those who work out what the program does. */
 uint64_t steer_salt(const struct steer *steer);
 uint32_t steer_source_hash(const __be32 addr[4], uint64_t salt);
