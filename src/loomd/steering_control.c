@@ -239,17 +239,62 @@ static int check_enforced(const struct group *group, struct err *err)
 		       group->name);
 }
 
-/* Somebody must be left for what comes next. */
-static bool would_be_left(const struct group *group, const struct steer_member_name *name)
+static bool is_given(const struct steer_member_name *name)
 {
+	return name->has_slot || name->id || name->pid || name->generation || name->unit[0];
+}
+
+/* A member's part in a swap. */
+static bool comes(const struct member *member, const struct steer_member_name *to)
+{
+	if (member->view.slot == STEER_NOBODY)
+		return false;
+	if (!is_given(to))
+		return member->view.state == STEER_QUARANTINED && member->view.source[0];
+	return member_is_named(member, to);
+}
+
+/* Somebody must be left for what comes next, of each family that somebody leaves; to: who comes;
+ * NULL: nobody. */
+static bool is_left_alone(const struct group *group, size_t part,
+			  const struct steer_member_name *to)
+{
+	bool any = false;
+
 	for (size_t i = 0; i < group->member_count; i++) {
 		const struct member *member = &group->members[i];
 
-		if (!member_is_named(member, name) && member->view.state == STEER_ACTIVE &&
-		    member->view.weight)
-			return true;
+		if (member->part != part)
+			continue;
+		any |= member->going;
+		if (!member->going && member->view.weight &&
+		    member->row.group == group->parts[part].group &&
+		    (member->view.state == STEER_ACTIVE || (to && comes(member, to))))
+			return false;
 	}
-	return false;
+	return any;
+}
+
+static const char *family_alone(const struct group *group, const struct steer_member_name *to)
+{
+	return is_left_alone(group, 0, to) ? "IPv4" : is_left_alone(group, 1, to) ? "IPv6" : NULL;
+}
+
+static int check_drain(struct group *group, const struct steer_member_name *name, struct err *err)
+{
+	const char *family;
+
+	if (check_enforced(group, err) < 0)
+		return -EINVAL;
+	for (size_t i = 0; i < group->member_count; i++)
+		group->members[i].going = member_is_named(&group->members[i], name);
+	family = family_alone(group, NULL);
+	if (!family)
+		return 0;
+	return err_set(err, -EINVAL,
+		       "cannot drain the last active member of group %s: nobody would be left for "
+		       "new flows over %s",
+		       group->name, family);
 }
 
 static int control_drain(void *ctx, const char *name, const struct steer_drain_request *request,
@@ -264,13 +309,8 @@ static int control_drain(void *ctx, const char *name, const struct steer_drain_r
 		return -ENOENT;
 	if (!members_find(group, &request->member, 0))
 		return no_member(group, err);
-	if (!request->undo && check_enforced(group, err) < 0)
+	if (!request->undo && check_drain(group, &request->member, err) < 0)
 		return -EINVAL;
-	if (!request->undo && !would_be_left(group, &request->member))
-		return err_set(err, -EINVAL,
-			       "cannot drain the last active member of group %s: nobody would be "
-			       "left for new flows",
-			       name);
 	for (size_t n = 0; (member = members_find(group, &request->member, n)); n++) {
 		if (request->undo)
 			member_activate(group, member);
@@ -287,21 +327,6 @@ static int control_drain(void *ctx, const char *name, const struct steer_drain_r
 	return 0;
 }
 
-static bool is_given(const struct steer_member_name *name)
-{
-	return name->has_slot || name->id || name->pid || name->generation || name->unit[0];
-}
-
-/* A member's part in a swap. */
-static bool comes(const struct member *member, const struct steer_member_name *to)
-{
-	if (member->view.slot == STEER_NOBODY)
-		return false;
-	if (!is_given(to))
-		return member->view.state == STEER_QUARANTINED && member->view.source[0];
-	return member_is_named(member, to);
-}
-
 static bool goes(const struct member *member, const struct steer_swap_request *request)
 {
 	if (!is_given(&request->from))
@@ -313,26 +338,26 @@ static bool goes(const struct member *member, const struct steer_swap_request *r
 static int check_swap(struct group *group, const struct steer_swap_request *request,
 		      struct err *err)
 {
-	bool any = false, left = false;
+	const char *family;
+	bool any = false;
 
 	if (is_given(&request->to) && !members_find(group, &request->to, 0))
 		return no_member(group, err);
 	for (size_t i = 0; i < group->member_count; i++) {
-		const struct member *member = &group->members[i];
-		bool going = goes(member, request);
+		struct member *member = &group->members[i];
 
-		any |= going;
-		left |= !going && member->view.weight &&
-			(member->view.state == STEER_ACTIVE || comes(member, &request->to));
+		member->going = goes(member, request);
+		any |= member->going;
 	}
 	if (!any)
 		return no_member(group, err);
-	if (!left)
-		return err_set(err, -EINVAL,
-			       "cannot swap: group %s has no other member that could take over; "
-			       "start the new one first",
-			       group->name);
-	return 0;
+	family = family_alone(group, &request->to);
+	if (!family)
+		return 0;
+	return err_set(err, -EINVAL,
+		       "cannot swap: group %s has no other member that could take over for %s; "
+		       "start the new one first",
+		       group->name, family);
 }
 
 /* New ones in, old ones out, in one table: no flow finds a state between. */
@@ -354,8 +379,6 @@ static int control_swap(void *ctx, const char *name, const struct steer_swap_req
 	r = check_swap(group, request, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < group->member_count; i++)
-		group->members[i].going = goes(&group->members[i], request);
 	for (size_t i = 0; i < group->member_count; i++) {
 		struct member *member = &group->members[i];
 

@@ -242,6 +242,20 @@ def test_wildcard_and_specific_sockets_on_a_port_are_two_groups(net):
             assert counters["selected"] == 900 and counters["slot_foreign"] == 0
 
 
+def test_who_is_left_of_one_family_does_not_serve_the_other(net):
+    with net.python("udp", 2, address="0.0.0.0") as four, net.python("udp", 1, first=10, address="::") as six, \
+            steered(net, address="*") as loom:
+        loom.settled(3)
+        loom.rollout("enforced")
+        assert "IPv6" in loom.steer("drain", "g", f"pid:{six.workers[10]}", check=False).stderr
+        assert "IPv6" in loom.steer("swap", "g", "--from", f"pid:{six.workers[10]}", "--to", f"pid:{four.workers[0]}",
+                                    check=False).stderr
+        assert len(loom.members()) == 3
+        with net.python("udp", 1, first=11, address="::") as newer:
+            loom.steer("swap", "g", "--from", f"pid:{six.workers[10]}", "--to", f"pid:{newer.workers[11]}")
+            assert {row["pid"] for row in loom.members()} == set(four.workers.values()) | set(newer.workers.values())
+
+
 def test_a_socket_of_another_port_may_not_join(net):
     with steered(net, "tcp", members=[{"join": True}]) as loom:
         member = Member(net, "tcp", 1, "g", port=PORT + 1)
