@@ -88,19 +88,6 @@ static bool needs_udp(enum config_steer_policy policy)
 	       policy == CONFIG_STEER_BYTES || policy == CONFIG_STEER_GENERATION;
 }
 
-/* A policy that is not proven yet must not be in force for a moment. */
-static void back_to_shadow(struct group *group)
-{
-	const struct rollout_point shadow = { .state = ROLLOUT_SHADOW };
-	struct rollout_move move;
-	struct err err = { 0 };
-
-	if (rollout_share_permille(&group->rollout) &&
-	    rollout_request(&group->rollout, shadow, false, "another policy", clock_now_ns(), &move,
-			    &err) == 1)
-		moves_done(group, &move);
-}
-
 static int control_policy(void *ctx, const char *name,
 			  const struct config_steer_policy_options *policy, struct err *err)
 {
@@ -124,7 +111,7 @@ static int control_policy(void *ctx, const char *name,
 		return err_set(err, -EOPNOTSUPP, "cannot put policy %s in force: %s",
 			       steer_policy_name((enum steer_policy)policy->policy), why);
 	steering_trace_end(group->steering, "policy");
-	back_to_shadow(group);
+	moves_unproven(group, true);
 	r = parts_load(group, policy, err);
 	if (r < 0)
 		return r;

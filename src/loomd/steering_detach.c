@@ -1,39 +1,73 @@
-/* loomd detach: what an instance left of its steering groups, those that the configuration does not
- * have any more among them. */
+/* What an instance left of its steering groups: loomd detach, and what the configuration does not
+ * have any more when the next loomd starts. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "state.h"
 #include "steering_internal.h"
 
-/* The program stays on its sockets: nobody knows them any more.  It does nothing. */
-static void sweep_group(const char *base, const char *name)
+/* Both families, and what they steered: cookies[2 * STEER_RETIRED_MAX].
+ * The program stays on its sockets: nobody knows them any more.  It does nothing. */
+static size_t sweep_group(const char *base, const char *name, uint64_t *cookies)
 {
 	char dir[600], part[620];
+	size_t count = 0;
 
 	snprintf(dir, sizeof(dir), "%.300s/%.255s", base, name);
 	for (const char *family = "46"; *family; family++) {
 		snprintf(part, sizeof(part), "%s/%c", dir, *family);
-		steer_fallback_pinned(part, NULL);
-		steer_unpin(part);
+		count += steer_retire_pinned(part, cookies + count);
 	}
 	rmdir(dir);
+	return count;
 }
 
 static void sweep(const char *base)
 {
+	uint64_t cookies[2 * STEER_RETIRED_MAX];
 	DIR *dir = opendir(base);
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir)))
 		if (entry->d_name[0] != '.')
-			sweep_group(base, entry->d_name);
+			sweep_group(base, entry->d_name, cookies);
 	if (dir)
 		closedir(dir);
 	rmdir(base);
+}
+
+static void retire(struct steering *steering, const char *name)
+{
+	size_t room = steering->retired_count + 2 * (size_t)STEER_RETIRED_MAX;
+	uint64_t *cookies = reallocarray(steering->retired, room, sizeof(*cookies));
+
+	if (!cookies)
+		return;
+	steering->retired = cookies;
+	steering->retired_count += sweep_group(steering->pin_base, name,
+					       cookies + steering->retired_count);
+	log_notice("group %s of an earlier configuration is retired: its sockets are plain Linux's",
+		   name);
+}
+
+void steering_retire(struct steering *steering)
+{
+	DIR *dir = opendir(steering->pin_base);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		const struct group *group = steering_group(steering, entry->d_name);
+
+		if (entry->d_name[0] != '.' && (!group || group->moved))
+			retire(steering, entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
 }
 
 static int detach(const struct config *config, const char *base, struct err *err)

@@ -64,6 +64,7 @@ struct member {
 	struct member_past *past; /* owned; [STEERING_HISTORY], NULL until the first period */
 	uint64_t join_id;	  /* by libloom: 0 otherwise */
 	bool fresh;		  /* its owner is not known yet */
+	bool rejudge;		  /* the configuration names others than it did */
 	bool orphan;		  /* its owner does not hold it any more: somebody else does */
 	bool sought;		  /* the look through /proc under way was for it, too */
 	bool seen;		  /* in this poll */
@@ -93,7 +94,7 @@ struct part {
 struct space { /* a network namespace */
 	struct steering *steering;
 	char *name;			 /* owned; "" for loomd's own */
-	int fd;				 /* owned */
+	int fd;				 /* owned; -1: it has gone */
 	struct sock_diag_deaths *deaths; /* owned; NULL: polled only */
 	struct loop_fd *deaths_watch;
 	struct steer_truth_rows rows[2]; /* TCP, UDP */
@@ -119,6 +120,8 @@ struct group {
 	struct config_steer_policy_options
 		policy; /* in force: the configuration's or an operator's */
 	bool policy_overridden;
+	bool unproven; /* the policy is not the one that the pins' mode is of */
+	bool moved;    /* an earlier loomd had the name for another place */
 	bool detached; /* an operator wants no program here */
 	struct rollout_config rollout_config;
 	struct rollout rollout;
@@ -170,6 +173,8 @@ struct steering {
 	size_t group_count;
 	struct group **by_port; /* owned; groups ordered by port */
 	struct control_steer control;
+	uint64_t *retired; /* owned; cookies of sockets whose program is a retired group's */
+	size_t retired_count;
 	char pin_base[256];
 	char state_path[300];
 	char audit_path[300];
@@ -200,6 +205,21 @@ struct steering {
 /* ---- steering.c ---- */
 
 void steering_pin_base(const struct config *config, char base[256]);
+bool steering_same_policy(const struct config_steer_policy_options *a,
+			  const struct config_steer_policy_options *b);
+
+/* ---- steering_space.c ---- */
+
+/* NULL: loomd's own. */
+int spaces_get(struct steering *steering, const char *name, struct space **ret, struct err *err);
+/* Whose name is another namespace's now is watched there; what has gone is let go. */
+void spaces_follow(struct steering *steering);
+void spaces_close(struct steering *steering);
+
+/* ---- steering_detach.c ---- */
+
+/* Ends what a predecessor steered and the configuration has no group for any more. */
+void steering_retire(struct steering *steering);
 
 /* ---- steering_poll.c ---- */
 
@@ -276,6 +296,9 @@ void moves_note(struct group *group, const char *actor, const char *what, const 
 /* Every sample: counters, guard, automatic moves. */
 void moves_sample(struct group *group, uint64_t now);
 void moves_configure(struct group *group);
+/* Another policy comes, which must not be in force for a moment: back to shadow, and held there or,
+ * if it is to, from there on by itself.  -EBUSY: the group is frozen where a policy is in force. */
+int moves_unproven(struct group *group, bool hold);
 
 /* ---- steering_state.c ---- */
 

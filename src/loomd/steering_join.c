@@ -187,6 +187,7 @@ static int ready(void *ctx, uint64_t id, struct err *err)
 	member->ready = true;
 	member_activate(group, member);
 	parts_apply(group, clock_now_ns());
+	group->steering->save = true;
 	return 0;
 }
 
@@ -200,6 +201,7 @@ static int drain(void *ctx, uint64_t id, uint64_t deadline_ns, struct err *err)
 		return gone(err);
 	member_drain(group, member, deadline_ns > now ? deadline_ns - now : 0, now);
 	parts_apply(group, now);
+	group->steering->save = true;
 	return 0;
 }
 
@@ -215,6 +217,7 @@ static void leave(void *ctx, uint64_t id)
 	member->view.state = STEER_DRAINED;
 	group->parts[member->part].dirty = true;
 	parts_apply(group, clock_now_ns());
+	group->steering->save = true;
 }
 
 static int publish(void *ctx, uint64_t id, const uint32_t *indices, size_t count, bool add,

@@ -222,11 +222,13 @@ static bool entry_matches(const struct config_steer_member *entry,
 {
 	switch (entry->source) {
 	case CONFIG_STEER_PROCESS:
+		if (entry->name[0] == '/')
+			return sock_process_runs(process->pid, entry->name);
 		return !strcmp(entry->name, process->comm) || !strcmp(entry->name, process->exe);
 	case CONFIG_STEER_UNIT:
 		return !strcmp(entry->name, process->unit);
 	case CONFIG_STEER_PID:
-		return entry->pid == (uint32_t)process->pid;
+		return sock_process_descends(process->pid, (pid_t)entry->pid);
 	case CONFIG_STEER_ANY:
 		return true;
 	case CONFIG_STEER_JOIN:
@@ -482,6 +484,27 @@ void members_check_owners(struct group *group)
 	}
 }
 
+/* The configuration's entries are others than those that it was judged by. */
+static void judge_again(struct group *group, struct member *member,
+			const struct sock_owners *owners)
+{
+	uint32_t weight = member->view.weight;
+	char text[64];
+
+	member->rejudge = false;
+	member->view.source = "";
+	find_entry(group, member, owners);
+	if (!member->view.source[0]) {
+		member->view.weight = weight;
+		member->view.state = STEER_QUARANTINED;
+	}
+	member->complained = false;
+	group->parts[member->part].dirty = true;
+	if (member->view.source[0])
+		log_info("group %s: %s is a member by %s", group->name, member_text(member, text),
+			 member->view.source);
+}
+
 static void adopt(const struct group *group, struct member *member,
 		  const struct sock_owners *owners)
 {
@@ -503,6 +526,8 @@ void members_admit(struct group *group, const struct sock_owners *owners, uint64
 			admit(group, member, owners, now);
 		else if (member->orphan && member->sought)
 			adopt(group, member, owners);
+		if (member->rejudge && member->sought && !member->fresh)
+			judge_again(group, member, owners);
 		member->sought = false;
 	}
 }

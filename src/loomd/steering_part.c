@@ -74,7 +74,7 @@ static void heed_pins(struct group *group, const struct part *part, uint64_t now
 
 /* What the pins have in force is how far the group is, even where a predecessor died before he had
  * written it down.  Fallback is heed_pins' affair: what is below it only the state file knows. */
-static void adopt_mode(struct group *group, const struct part *part)
+static void adopt_mode(struct group *group, struct part *part)
 {
 	static const enum rollout_state states[] = {
 		[STEER_OBSERVE] = ROLLOUT_OBSERVE,
@@ -87,6 +87,10 @@ static void adopt_mode(struct group *group, const struct part *part)
 
 	if (mode == STEER_FALLBACK || mode == mode_of(group))
 		return;
+	if (group->unproven) {
+		set_mode(group, part);
+		return;
+	}
 	is.state = states[mode];
 	is.canary_permille = mode == STEER_CANARY ? steer_canary_permille(part->steer) : 0;
 	is.fallback = false;
@@ -225,10 +229,26 @@ static int attach_part(struct group *group, size_t p, struct err *err)
 	return 0;
 }
 
-/* Ours, of an earlier program or an earlier loomd: that one's pins are what we took over. */
-static bool may_attach(const struct part *part)
+static bool was_retired(const struct group *group, size_t p)
 {
-	return (!part->program && !part->classic) || steer_adopted(part->steer);
+	const struct steering *steering = group->steering;
+
+	for (size_t i = 0; i < group->member_count; i++)
+		for (size_t k = 0; k < steering->retired_count; k++)
+			if (group->members[i].part == p &&
+			    group->members[i].view.cookie == steering->retired[k])
+				return true;
+	return false;
+}
+
+/* Ours, of an earlier program or an earlier loomd: that one's pins are what we took over, or took
+ * away. */
+static bool may_attach(const struct group *group, size_t p)
+{
+	const struct part *part = &group->parts[p];
+
+	return (!part->program && !part->classic) || steer_adopted(part->steer) ||
+	       (!part->classic && was_retired(group, p));
 }
 
 static void follow_attachment(struct group *group, size_t p)
@@ -248,7 +268,7 @@ static void follow_attachment(struct group *group, size_t p)
 		part->foreign = false;
 		return;
 	}
-	if (!may_attach(part)) {
+	if (!may_attach(group, p)) {
 		if (!part->foreign)
 			log_warning("group %s: another program is attached already (id %u); 'loom "
 				    "steer attach %s' replaces it",

@@ -51,6 +51,11 @@ const struct sock_hold *sock_owners_of(const struct sock_owners *owners, uint64_
 /* Who this is; texts "" where the process is gone.  Returns 0 or -ESRCH. */
 int sock_process_read(pid_t pid, struct sock_process *ret);
 
+/* Whether that is its executable, by a link or not; also of one that was replaced since. */
+bool sock_process_runs(pid_t pid, const char *path);
+/* Whether it is that process or one of its descendants. */
+bool sock_process_descends(pid_t pid, pid_t from);
+
 /* The unit in the text of /proc/PID/cgroup, into unit[size]: the first part of the path that is a
  * service or scope ("user@1000.service", not the user's own unit within).  "": none. */
 void sock_owners_unit(const char *cgroup, char *unit, size_t size);

@@ -106,6 +106,10 @@ int steer_member_counters(const struct steer *steer, uint16_t slot, struct steer
 /* One store into a pinned group's control, whoever runs or does not.  -ENOENT: nothing is pinned.
  */
 int steer_fallback_pinned(const char *pin_dir, struct err *err);
+/* What nobody has a use for any more: fallback, its sockets are free for other maps, the pins go.
+ * cookies: STEER_RETIRED_MAX of them, the sockets that it may have steered; how many. */
+#define STEER_RETIRED_MAX (2 * STEER_MAX_SLOTS)
+size_t steer_retire_pinned(const char *pin_dir, uint64_t *cookies);
 /* Removes the pins below pin_dir; missing ones are no error. */
 void steer_unpin(const char *pin_dir);
 
