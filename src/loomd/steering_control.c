@@ -214,9 +214,20 @@ static int control_fallback(void *ctx, const char *name, bool on, const char *re
 /* What drains is left out by the policy; the kernel's hash knows nothing of it. */
 static int check_enforced(const struct group *group, struct err *err)
 {
-	if (group->rollout.state == ROLLOUT_ENFORCED && !group->rollout.fallback &&
-	    !group->detached)
+	bool enforced = group->rollout.state == ROLLOUT_ENFORCED && !group->rollout.fallback &&
+			!group->detached;
+	bool decides = true;
+
+	for (size_t i = 0; i < group->member_count; i++)
+		decides &= group->members[i].view.slot == STEER_NOBODY ||
+			   part_decides(group, group->members[i].part);
+	if (enforced && decides)
 		return 0;
+	if (enforced)
+		return err_set(err, -EINVAL,
+			       "cannot drain a member of group %s: another program, or none, is "
+			       "attached and still sends it flows; 'loom steer attach %s' first",
+			       group->name, group->name);
 	return err_set(err, -EINVAL,
 		       "cannot drain a member of group %s: in %s the kernel's hash still sends it "
 		       "flows; 'loom steer rollout %s enforced' first (policy hash is enough)",

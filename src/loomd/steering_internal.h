@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <netinet/in.h>
 
+#include "abi/join_abi.h"
 #include "model/guard.h"
 #include "model/rollout.h"
 #include "model/steer_plan.h"
@@ -270,7 +271,7 @@ void joined_configure(struct steering *steering); /* who may join */
 void joined_close(struct steering *steering);
 void joined_state(struct group *group, const struct member *member);
 void joined_gone(struct group *group, const struct member *member);
-void joined_drained(struct group *group, const struct member *member, bool by_deadline);
+void joined_drained(struct group *group, const struct member *member, enum join_drained_reason why);
 
 /* ---- steering_part.c ---- */
 
@@ -284,6 +285,8 @@ int parts_attach(struct group *group, struct err *err);
 int parts_detach(struct group *group, struct err *err);
 void parts_set_mode(struct group *group);
 void parts_close(struct group *group, enum plane_exit how);
+/* Whether the policy, and nobody else, decides for every flow. */
+bool part_decides(const struct group *group, size_t part);
 int part_ensure(struct group *group, size_t part, struct err *err);
 struct steer_policy_options part_policy(const struct config_steer_policy_options *policy);
 

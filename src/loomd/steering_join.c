@@ -46,11 +46,10 @@ void joined_gone(struct group *group, const struct member *member)
 				  JOIN_MEMBER_GONE);
 }
 
-void joined_drained(struct group *group, const struct member *member, bool by_deadline)
+void joined_drained(struct group *group, const struct member *member, enum join_drained_reason why)
 {
 	if (member->join_id && group->steering->join)
-		join_server_drained(group->steering->join, member->join_id,
-				    by_deadline ? JOIN_DRAINED_DEADLINE : JOIN_DRAINED_EMPTY);
+		join_server_drained(group->steering->join, member->join_id, why);
 }
 
 static struct member *find(struct steering *steering, uint64_t id, struct group **ret_group)

@@ -43,6 +43,13 @@ static enum steer_mode mode_of(const struct group *group)
 	return STEER_FALLBACK;
 }
 
+bool part_decides(const struct group *group, size_t p)
+{
+	const struct part *part = &group->parts[p];
+
+	return mode_of(group) == STEER_ENFORCE && part->attached && !part->foreign;
+}
+
 static void set_mode(struct group *group, struct part *part)
 {
 	enum steer_mode mode = mode_of(group);

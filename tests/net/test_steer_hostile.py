@@ -80,6 +80,27 @@ def test_a_program_that_another_member_attaches_or_takes_away_is_put_right(net, 
     assert load.failed() == 0, load.complaint()
 
 
+def test_nobody_is_called_drained_while_another_decides(net):
+    """Who is told so stops a process, and loses what the kernel's hash, or another program, has given it."""
+    with net.python("tcp") as server, steered(net, "tcp") as loom, net.load("line", lanes=8) as load:
+        loom.settled(4)
+        loom.rollout("enforced")
+        attach_foreign(server.workers[0], 1)
+        loom.until("it is seen", lambda g: not g["attached"])
+        assert "another program" in loom.steer("drain", "g", "slot:1", check=False).stderr
+        loom.steer("attach", "g")
+        server.send(1, signal.SIGSTOP)
+        load.more(20)
+        loom.steer("drain", "g", "slot:1")
+        loom.steer("fallback", "g")
+        server.send(1, signal.SIGCONT)
+        load.more(500)
+        assert [row["state"] for row in loom.group()["members"]] == ["active", "draining", "active", "active"]
+        loom.steer("resume", "g")
+        loom.rollout("enforced")
+        loom.until("it is empty", lambda g: g["members"][1]["state"] == "drained")
+
+
 def test_who_attaches_again_and_again_wins_and_the_group_falls_back(net, server):
     with steered(net, guard=FOREIGN) as loom, net.load("echo", rate=2000) as load:
         loom.settled(4)
