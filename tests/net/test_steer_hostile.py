@@ -277,6 +277,41 @@ def test_who_is_left_of_one_family_does_not_serve_the_other(net):
             assert {row["pid"] for row in loom.members()} == set(four.workers.values()) | set(newer.workers.values())
 
 
+BOTH_WAYS = """
+import signal, socket, sys
+sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(sys.argv[1]))
+sock.bind(("::", {port}))
+print("bound", flush=True)
+signal.pause()
+"""
+
+
+def test_a_second_kernel_group_on_the_address_takes_nothing_from_the_first(net):
+    """Sockets of IPv6 with and without IPv4 are two; which of them the kernel tells first is by chance."""
+    def bound(only):
+        process = net.host.spawn(f"both-{only}", "python3", "-c", BOTH_WAYS.format(port=PORT), only)
+        process.wait_line("^bound")
+        return process
+
+    for _ in range(5):
+        first = bound(0)
+        with steered(net, address="::") as loom:
+            (row,) = loom.settled(1)
+            loom.rollout("enforced")
+            second = bound(1)
+            loom.until("both are seen", lambda g: len(g["members"]) == 2 and g["members"][1]["slot"] is not None and
+                       g["members"][1]["age_ns"] > 500_000_000)
+            found = loom.group()
+            assert [row["id"] for row in loom.members()] == [row["id"]] and found["attached"]
+            assert len([line for line in loom.process.lines if "attached by automatic" in line]) == 1
+            # What is left counts.
+            net.lab.end(first)
+            loom.until("the second one's turn", lambda g: [row["state"] for row in g["members"]] == ["active"] and g["attached"])
+        net.lab.end(second)
+
+
 def test_a_socket_of_another_port_may_not_join(net):
     with steered(net, "tcp", members=[{"join": True}]) as loom:
         member = Member(net, "tcp", 1, "g", port=PORT + 1)
