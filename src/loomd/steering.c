@@ -14,6 +14,9 @@
 #include "steering_internal.h"
 #include "sys/bpffs.h"
 
+/* A disk that is full may have room again. */
+#define UNSAVED_NS (5 * NSEC_PER_SEC)
+
 /* A look at the kernel takes a tenth of the time at most. */
 static uint64_t until_poll(const struct steering *steering)
 {
@@ -31,7 +34,8 @@ static void save_if_due(struct steering *steering)
 	if (!steering->save || now < steering->save_ns)
 		return;
 	steering_save_state(steering);
-	steering->save_ns = clock_now_ns() + 10 * (clock_now_ns() - now);
+	steering->save_ns = clock_now_ns() +
+			    (steering->unsaved ? UNSAVED_NS : 10 * (clock_now_ns() - now));
 }
 
 static void on_poll(void *ctx)

@@ -180,12 +180,14 @@ struct steering {
 	char state_path[300];
 	char audit_path[300];
 	int audit_fd;
+	bool audit_torn; /* its last line has no end */
 	bool started;
 	bool ready; /* the first poll is over */
 	bool detaching;
 	uint64_t first_ns; /* when the first poll was */
 	bool save;	   /* something is to be kept ... */
 	uint64_t save_ns;  /* ... but not before */
+	bool unsaved;	   /* the last time it could not be */
 	uint64_t polled_ns;
 	uint64_t poll_cost_ns;	   /* of CPU */
 	struct sock_owners owners; /* what a look through /proc found ... */

@@ -122,10 +122,13 @@ void steering_save_state(struct steering *steering)
 	if (text)
 		r = write_file(steering->state_path, text);
 	free(text);
-	if (r < 0)
-		log_error("cannot save %s: %s; a restart begins at the configuration's state",
+	if (r < 0 && !steering->unsaved)
+		log_error("cannot save %s: %s; it is tried again, until then a restart begins at "
+			  "what was saved before",
 			  steering->state_path, strerror(-r));
-	steering->save = false;
+	if (r == 0 && steering->unsaved)
+		log_notice("saved %s again", steering->state_path);
+	steering->unsaved = steering->save = r < 0;
 }
 
 static bool load_policy(json_t *from, struct config_steer_policy_options *ret)
@@ -284,12 +287,39 @@ int steering_load_state(struct steering *steering, struct err *err)
 
 int steering_open_audit(struct steering *steering, struct err *err)
 {
+	struct stat status;
+	char last = '\n';
+
 	steering->audit_fd = open(steering->audit_path,
-				  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+				  O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (steering->audit_fd < 0)
 		return err_set(err, -errno, "cannot open the audit log %s: %s",
 			       steering->audit_path, strerror(errno));
+	if (fstat(steering->audit_fd, &status) == 0 && status.st_size)
+		steering->audit_torn = pread(steering->audit_fd, &last, 1, status.st_size - 1) ==
+					       1 &&
+				       last != '\n';
 	return 0;
+}
+
+/* One write a line: appended whole, whoever else writes.  What a full disk has cut off spoils no
+ * line but its own. */
+static void append(struct steering *steering, const char *text)
+{
+	struct buf out;
+	ssize_t n;
+
+	buf_init(&out);
+	buf_printf(&out, "%s%s\n", steering->audit_torn ? "\n" : "", text);
+	if (!buf_failed(&out)) {
+		n = write(steering->audit_fd, out.data, out.len);
+		if (n > 0)
+			steering->audit_torn = (size_t)n < out.len;
+		if (n < 0 || (size_t)n < out.len)
+			log_error("cannot write to %s: %s", steering->audit_path,
+				  strerror(n < 0 ? errno : ENOSPC));
+	}
+	buf_done(&out);
 }
 
 void steering_audit(struct steering *steering, json_t *line)
@@ -310,15 +340,7 @@ void steering_audit(struct steering *steering, json_t *line)
 	json_decref(line);
 	if (!text)
 		return;
-	/* One write a line: appended whole, whoever else writes. */
-	if (steering->audit_fd >= 0) {
-		struct buf out;
-
-		buf_init(&out);
-		buf_printf(&out, "%s\n", text);
-		if (!buf_failed(&out) && write(steering->audit_fd, out.data, out.len) < 0)
-			log_error("cannot write to %s: %s", steering->audit_path, strerror(errno));
-		buf_done(&out);
-	}
+	if (steering->audit_fd >= 0)
+		append(steering, text);
 	free(text);
 }

@@ -62,6 +62,42 @@ def test_a_drain_keeps_its_deadline_when_the_daemon_is_killed(net, server):
         server.send(1, signal.SIGCONT)
 
 
+@contextlib.contextmanager
+def small_disk(path):
+    path.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", path)
+    try:
+        yield path / "filler"
+    finally:
+        run("umount", "-l", path)
+
+
+def fill(path):
+    with contextlib.suppress(OSError), open(path, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_disk_that_was_full_has_what_was_decided_meanwhile_when_it_has_room_again(net, server):
+    made = steered(net)
+    with small_disk(made.state) as filler, made as loom:
+        loom.settled(4)
+        saved(loom, '"frozen": false')
+        fill(filler)
+        for _ in range(20):  # more than the audit log's last page holds
+            loom.steer("freeze", "g")
+            loom.steer("unfreeze", "g")
+        loom.steer("freeze", "g")
+        age = loom.group()["members"][0]["age_ns"] + 500_000_000
+        loom.until("some polls later", lambda g: g["members"][0]["age_ns"] > age)
+        loom.process.wait_line("cannot save")
+        loom.process.wait_line("cannot write to .*audit")
+        filler.unlink()
+        until("it is saved", lambda: '"frozen": true' in (loom.state / "s1.steer.json").read_text(encoding="ascii"), 10)
+        loom.steer("unfreeze", "g")
+        assert loom.api("GET", "/steer/groups/g/audit")["transitions"][-1]["event"] == "unfrozen"
+
+
 @pytest.mark.parametrize("how", ["reload", "restart"])
 def test_a_group_with_another_name_gets_the_members_and_nothing_of_the_old_one_stays(net, server, how):
     with steered(net) as loom, net.load("echo") as load:
