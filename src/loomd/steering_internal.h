@@ -65,15 +65,17 @@ struct member {
 	struct member_past *past; /* owned; [STEERING_HISTORY], NULL until the first period */
 	uint64_t join_id;	  /* by libloom: 0 otherwise */
 	bool fresh;		  /* its owner is not known yet */
-	bool rejudge;		  /* the configuration names others than it did */
+	bool rejudge;		  /* whether an entry names its holders is asked again */
 	bool orphan;		  /* its owner does not hold it any more: somebody else does */
 	bool sought;		  /* the look through /proc under way was for it, too */
 	bool seen;		  /* in this poll */
 	bool ready;		  /* it says so itself: no quarantine */
 	bool complained;	  /* that its socket cannot be had, or is nobody's: once */
 	bool drained_told;
-	bool going;	   /* in the swap under way */
-	uint64_t retry_ns; /* its socket could not be had: not before */
+	bool going;		/* in the swap under way */
+	uint64_t judge_ns;	/* named by no entry: asked again then ... */
+	uint64_t judge_wait_ns; /* ... so long after the last time */
+	uint64_t retry_ns;	/* its socket could not be had: not before */
 };
 
 /* One kernel group. */

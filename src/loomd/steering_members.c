@@ -19,6 +19,9 @@
 #define SETTLED_NS (500 * NSEC_PER_MSEC)
 /* Who binds may join soon after; who has not by then is nobody we know. */
 #define STRANGER_NS NSEC_PER_SEC
+/* And may be somebody's later: who holds it is looked up again. */
+#define JUDGE_NS     NSEC_PER_SEC
+#define JUDGE_MAX_NS (60 * NSEC_PER_SEC)
 
 const char *member_text(const struct member *member, char text[64])
 {
@@ -308,8 +311,9 @@ static bool name_owner(struct member *member, const struct sock_owners *owners)
 	for (size_t i = 0; i < count; i++) {
 		if (is_self(owners, &holds[i]))
 			continue;
-		/* The eldest: a master that holds its workers' sockets outlives them. */
-		if (!first) {
+		/* The eldest: a master that holds its workers' sockets outlives them.  Not init,
+		 * which only bound it for a service. */
+		if (!first || first->pid == 1) {
 			first = &owners->processes[holds[i].process];
 			member->owner_fd = holds[i].fd;
 		}
@@ -491,8 +495,22 @@ static void admit(struct group *group, struct member *member, const struct sock_
 		close(socket);
 }
 
+/* Ever more rarely: a look through /proc is dear. */
+static void reconsider(struct member *member, uint64_t now)
+{
+	if (now < member->judge_ns)
+		return;
+	member->rejudge = member->judge_ns;
+	member->judge_wait_ns = member->judge_wait_ns ? 2 * member->judge_wait_ns : JUDGE_NS;
+	if (member->judge_wait_ns > JUDGE_MAX_NS)
+		member->judge_wait_ns = JUDGE_MAX_NS;
+	member->judge_ns = now + member->judge_wait_ns;
+}
+
 void members_check_owners(struct group *group)
 {
+	uint64_t now = clock_now_ns();
+
 	for (size_t i = 0; i < group->member_count; i++) {
 		struct member *member = &group->members[i];
 
@@ -500,26 +518,32 @@ void members_check_owners(struct group *group)
 		if (!member->fresh && !member->join_id)
 			member->orphan = !pidfd_holds((pid_t)member->view.pid, member->owner_fd,
 						      member->view.inode);
+		if (!member->fresh && !member->view.source[0])
+			reconsider(member, now);
 	}
 }
 
-/* The configuration's entries are others than those that it was judged by. */
+/* The configuration's entries are others than those that it was judged by, or other processes hold
+ * it: a service has come for a socket that systemd bound, a supervisor has started its program. */
 static void judge_again(struct group *group, struct member *member,
 			const struct sock_owners *owners)
 {
 	uint32_t weight = member->view.weight;
+	bool was = member->view.source[0], is;
 	char text[64];
 
 	member->rejudge = false;
 	member->view.source = "";
 	find_entry(group, member, owners);
-	if (!member->view.source[0]) {
+	is = member->view.source[0];
+	if (!is)
 		member->view.weight = weight;
+	if (was && !is)
 		member->view.state = STEER_QUARANTINED;
-	}
-	member->complained = false;
+	if (was != is)
+		member->complained = false;
 	group->parts[member->part].dirty = true;
-	if (member->view.source[0])
+	if (!was && is && name_owner(member, owners))
 		log_info("group %s: %s is a member by %s", group->name, member_text(member, text),
 			 member->view.source);
 }

@@ -361,6 +361,50 @@ signal.pause() if not os.fork() else os._exit(signal.sigwait({{signal.SIGUSR1}})
 """
 
 
+INIT = """
+import socket, subprocess, sys
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+sock.bind(("{address}", {port}))
+subprocess.Popen(["sleep", "infinity"], pass_fds=[sock.fileno()])
+subprocess.run(sys.argv[1:])
+"""
+
+
+def test_a_socket_that_init_bound_is_its_services(net):
+    """Socket activation: systemd holds it as well, and is the eldest."""
+    prefix = ["unshare", "-pf", "--kill-child", "--mount-proc", "python3", "-c", INIT.format(address=ADDRESS, port=PORT)]
+    with SteerLoom(net, [group(members=[{"process": "sleep"}], guard="off")], prefix=prefix) as loom:
+        (row,) = loom.settled(1)
+        assert row["pid"] != 1 and row["comm"] == "sleep"
+
+
+BOUND_FOR_ANOTHER = """
+import signal, socket, subprocess
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+sock.bind(("{address}", {port}))
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+print("bound", flush=True)
+signal.sigwait([signal.SIGUSR1])
+subprocess.run(["sleep", "infinity"], pass_fds=[sock.fileno()])
+"""
+
+
+def test_a_socket_that_was_bound_for_a_program_that_comes_later_is_its(net):
+    """As systemd does, and supervisors."""
+    with steered(net, members=[{"process": "sleep"}]) as loom:
+        binder = net.host.spawn("binder", "python3", "-c", BOUND_FOR_ANOTHER.format(address=ADDRESS, port=PORT))
+        binder.wait_line("^bound")
+        binder_seen = "no members entry names it"
+        loom.process.wait_line(binder_seen)
+        binder.send(signal.SIGUSR1)
+        loom.until("it is a member", lambda g: [row["state"] for row in g["members"]] == ["active"], timeout=10)
+        assert len([line for line in loom.process.lines if binder_seen in line]) == 1
+        (child,) = run("pgrep", "-P", str(binder.pid)).stdout.split()
+        os.kill(int(child), signal.SIGKILL)
+
+
 @pytest.mark.parametrize("named", ["at once", "later"])
 def test_a_member_whose_parent_went_to_the_background_is_its_childs(net, server, named):
     """As every daemon does that binds before it forks; a master that is replaced leaves its sockets likewise."""
