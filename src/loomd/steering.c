@@ -80,6 +80,7 @@ static void on_sample(void *ctx)
 
 static void free_group(struct group *group, enum plane_exit how)
 {
+	joined_end(group);
 	parts_close(group, how);
 	members_free(group);
 	report_forget(group);

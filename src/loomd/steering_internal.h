@@ -275,6 +275,7 @@ void joined_configure(struct steering *steering); /* who may join */
 void joined_close(struct steering *steering);
 void joined_state(struct group *group, const struct member *member);
 void joined_gone(struct group *group, const struct member *member);
+void joined_end(struct group *group); /* the group goes: they may join another */
 void joined_drained(struct group *group, const struct member *member, enum join_drained_reason why);
 
 /* ---- steering_part.c ---- */

@@ -39,17 +39,25 @@ void joined_state(struct group *group, const struct member *member)
 				  state_of(member));
 }
 
+void joined_drained(struct group *group, const struct member *member, enum join_drained_reason why)
+{
+	if (member->join_id && group->steering->join)
+		join_server_drained(group->steering->join, member->join_id, why);
+}
+
 void joined_gone(struct group *group, const struct member *member)
 {
+	joined_drained(group, member, JOIN_DRAINED_PLAIN); /* nobody waits for it any longer */
 	if (member->join_id && group->steering->join)
 		join_server_state(group->steering->join, member->join_id, rollout_of(group),
 				  JOIN_MEMBER_GONE);
 }
 
-void joined_drained(struct group *group, const struct member *member, enum join_drained_reason why)
+void joined_end(struct group *group)
 {
-	if (member->join_id && group->steering->join)
-		join_server_drained(group->steering->join, member->join_id, why);
+	for (size_t i = 0; group->steering->join && i < group->member_count; i++)
+		if (group->members[i].join_id)
+			join_server_end(group->steering->join, group->members[i].join_id);
 }
 
 static struct member *find(struct steering *steering, uint64_t id, struct group **ret_group)
@@ -192,12 +200,15 @@ static int ready(void *ctx, uint64_t id, struct err *err)
 
 static int drain(void *ctx, uint64_t id, uint64_t deadline_ns, struct err *err)
 {
+	struct steering *steering = ctx;
 	struct group *group;
 	struct member *member = find(ctx, id, &group);
 	uint64_t now = clock_now_ns();
 
-	if (!member)
-		return gone(err);
+	if (!member) {
+		join_server_drained(steering->join, id, JOIN_DRAINED_PLAIN);
+		return 0;
+	}
 	member_drain(group, member, deadline_ns > now ? deadline_ns - now : 0, now);
 	parts_apply(group, now);
 	group->steering->save = true;

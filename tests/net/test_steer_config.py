@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from lab import run, until
-from steering import ADDRESS, PORT, SteerLoom, group, steer_lab
+from steering import ADDRESS, PORT, Member, SteerLoom, group, steer_lab
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +174,23 @@ def test_members_are_named_by_their_executable_or_an_ancestor(net, server, named
              "parent": {"pid": server.pid}}
     with steered(net, members=[entry[named]]) as loom:
         loom.settled(4)
+
+
+def test_a_member_that_has_joined_a_group_that_goes_is_plain_and_may_end(net):
+    with steered(net, members=[{"join": True}]) as loom:
+        member = Member(net, "udp", 1, "g")
+        loom.settled(1)
+        change(loom, "reload", name="h")
+        member.process.wait_line("^state 0")
+        assert member.end(5)[-1] == "drained 3"
+        # It joins again when there is a group of the name.
+        member = Member(net, "udp", 2, "h")
+        loom.settled(1, "h")
+        change(loom, "reload", name="g")
+        member.process.wait_line("^state 0")
+        change(loom, "reload", name="h")
+        loom.settled(1, "h")
+        member.end()
 
 
 @contextlib.contextmanager
