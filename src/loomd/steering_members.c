@@ -323,7 +323,7 @@ static bool name_owner(struct member *member, const struct sock_owners *owners)
 		return false;
 	member->view.pid = (uint32_t)first->pid;
 	snprintf(member->view.comm, sizeof(member->view.comm), "%s", first->comm);
-	snprintf(member->view.unit, sizeof(member->view.unit), "%.63s", first->unit);
+	snprintf(member->view.unit, sizeof(member->view.unit), "%s", first->unit);
 	return true;
 }
 

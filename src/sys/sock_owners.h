@@ -21,7 +21,7 @@ struct sock_process {
 	uint64_t start_ticks; /* since boot: with pid, who it is; 0: not known */
 	char comm[16];	      /* "nginx" */
 	char exe[64];	      /* the program's file name; "" if it cannot be read */
-	char unit[128];	      /* "nginx.service": the system's unit, from its cgroup; "": none */
+	char unit[256];	      /* "nginx.service": the system's unit, from its cgroup; "": none */
 };
 
 struct sock_hold {

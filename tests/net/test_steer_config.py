@@ -1,6 +1,7 @@
 """The configuration, the daemon and the namespace change under a group that is steered: by reload, and by restart."""
 import contextlib
 import os
+import pathlib
 import signal
 import subprocess
 
@@ -191,6 +192,34 @@ def test_a_member_that_has_joined_a_group_that_goes_is_plain_and_may_end(net):
         change(loom, "reload", name="h")
         loom.settled(1, "h")
         member.end()
+
+
+@contextlib.contextmanager
+def unit(name):
+    """A systemd unit, as far as the kernel knows of it."""
+    with open("/proc/mounts", encoding="ascii") as mounts:
+        where = [line.split()[1] for line in mounts if line.split()[2] == "cgroup2"]
+    if not where:
+        pytest.skip("no cgroup2 is mounted")
+    path = pathlib.Path(where[0]) / name
+    path.mkdir()
+    try:
+        yield path / "cgroup.procs"
+    finally:
+        until("it is empty", lambda: "populated 0" in (path / "cgroup.events").read_text(encoding="ascii"))
+        path.rmdir()
+
+
+def test_members_are_named_by_their_unit_however_long_that_is(net):
+    one, other = (f"docker-{os.getpid():032x}{number:032x}.scope" for number in range(2))
+    with unit(one) as procs, unit(other) as others, net.python("udp") as server:
+        for number, pid in server.workers.items():
+            (procs if number < 2 else others).write_text(str(pid), encoding="ascii")
+        with steered(net, members=[{"unit": one}, {"unit": other}]) as loom:
+            loom.settled(4)
+            loom.rollout("enforced")
+            loom.steer("swap", "g", "--from", f"unit:{one}", "--to", f"unit:{other}")
+            assert {row["pid"] for row in loom.members()} == {server.workers[2], server.workers[3]}
 
 
 @contextlib.contextmanager
