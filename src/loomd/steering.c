@@ -174,13 +174,19 @@ static bool same_members(const struct config_steer_group *a, const struct config
 	return same;
 }
 
-static void keep_group(struct group *group, const struct config_steer_group *config)
+static void keep_group(struct group *group, const struct config_steer_group *config, bool reset)
 {
+	bool others = reset || !same_members(group->config, config);
 	struct err err = { 0 };
 
 	/* Who has joined speaks for himself. */
-	for (size_t i = 0; !same_members(group->config, config) && i < group->member_count; i++)
+	for (size_t i = 0; others && i < group->member_count; i++)
 		group->members[i].rejudge = !group->members[i].join_id;
+	group->policy_overridden &= !reset;
+	if (group->policy_overridden &&
+	    !steering_same_policy(&group->config->policy, &config->policy))
+		log_notice("group %s keeps an operator's policy; 'loom reload --reset' forgets it",
+			   group->name);
 	group->config = config;
 	moves_configure(group);
 	rollout_configure(&group->rollout, &group->rollout_config);
@@ -212,7 +218,8 @@ static struct group *inherit(struct steering *steering, const struct config_stee
 	return NULL;
 }
 
-int steering_configure(struct steering *steering, const struct config *config, struct err *err)
+int steering_configure(struct steering *steering, const struct config *config, bool reset,
+		       struct err *err)
 {
 	const struct config_steering *wanted = &config->steering;
 	struct group **groups = calloc(wanted->group_count + 1, sizeof(struct group *));
@@ -244,7 +251,7 @@ int steering_configure(struct steering *steering, const struct config *config, s
 		if (groups[i])
 			continue;
 		groups[i] = inherit(steering, &wanted->groups[i]);
-		keep_group(groups[i], &wanted->groups[i]);
+		keep_group(groups[i], &wanted->groups[i], reset);
 	}
 	for (size_t i = 0; i < steering->group_count; i++)
 		if (steering->groups[i]) {
@@ -304,7 +311,7 @@ static int open_all(struct steering *steering, const struct config *config, stru
 		return r;
 	steering->exact = steer_truth_is_exact(steering->truth, NULL);
 	report_probe(steering);
-	r = steering_configure(steering, config, err);
+	r = steering_configure(steering, config, false, err);
 	if (r == 0)
 		r = steering_load_state(steering, err);
 	if (r == 0 && !steering->detaching)

@@ -26,8 +26,10 @@ struct steering_options {
 int steering_open(struct steering **ret, const struct steering_options *options, struct err *err);
 
 /* The groups of another configuration: those that stay keep members, state and counters; those that
- * have gone are detached.  On error everything is as before. */
-int steering_configure(struct steering *steering, const struct config *config, struct err *err);
+ * have gone are detached.  reset: policies and weights that operators have set are forgotten.  On
+ * error everything is as before. */
+int steering_configure(struct steering *steering, const struct config *config, bool reset,
+		       struct err *err);
 
 /* Ends what is streamed to admin clients: before admin_close, which waits for none.
  * NULL is fine. */

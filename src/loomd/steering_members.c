@@ -286,6 +286,7 @@ static void find_entry(const struct group *group, struct member *member,
 		return; /* it has joined */
 	if (!group->config->member_count && count) {
 		member->view.source = "any";
+		member->view.weight = 100;
 		return;
 	}
 	for (size_t i = 0; i < group->config->member_count; i++)

@@ -148,6 +148,22 @@ def test_another_policy_is_not_in_force_before_it_is_proven(net, server, how):
         assert loom.group()["state"] == "enforced"
 
 
+def test_what_operators_set_is_kept_by_a_reload_and_forgotten_by_a_reset(net, server):
+    with steered(net) as loom:
+        loom.settled(4)
+        loom.steer("policy", "g", "random")
+        loom.steer("weight", "g", "slot:2", "7")
+        loom.rollout("enforced")
+        change(loom, "reload", policy="source_hash")
+        assert loom.process.wait_line("keeps an operator's policy")
+        found = loom.group()
+        assert (found["policy"], found["state"], found["members"][2]["weight"]) == ("random", "enforced", 7)
+        loom.api("POST", "/config/reload?reset=true")
+        found = loom.until("the weight", lambda g: g["members"][2]["weight"] == 100)
+        assert (found["policy"], found["state"]) == ("source_hash", "shadow")
+        loom.settled(4)
+
+
 def test_what_an_operator_held_back_is_held_back_by_the_next_daemon(net, server):
     with steered(net, rollout={"automatic": True, "soak": "1s", "target": "enforced"}) as loom:
         loom.until("it goes by itself", lambda g: g["state"] == "canary", timeout=20)
