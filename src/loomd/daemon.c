@@ -312,8 +312,10 @@ int daemon_steering_follow(struct daemon *daemon, const struct config *config, b
 
 	if (daemon->steering)
 		return steering_configure(daemon->steering, config, reset, err);
-	if (!config->steering.group_count)
+	if (!config->steering.group_count) {
+		steering_retire_all(config);
 		return 0;
+	}
 	r = steering_open(&daemon->steering, &options, err);
 	if (r == 0)
 		daemon->control.steer = steering_control(daemon->steering);

@@ -338,6 +338,9 @@ static int adopt_config(struct daemon *daemon, struct config *config, struct mod
 	int r;
 
 	report_fixed(old_config, config, report);
+	if (!daemon->steering && config->steering.group_count)
+		buf_printf(report, "steering of other users' processes: after a restart, which "
+				   "keeps the capabilities for it\n");
 	model_describe_difference(daemon->current, next, report);
 	daemon->config = config;
 	daemon->configured = configured;

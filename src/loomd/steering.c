@@ -375,7 +375,6 @@ void steering_close(struct steering *steering, enum plane_exit how)
 		close(steering->audit_fd);
 	free(steering->groups);
 	free(steering->by_port);
-	free(steering->retired);
 	free(steering);
 }
 

@@ -40,6 +40,8 @@ void steering_close(struct steering *steering, enum plane_exit how);
 
 const struct control_steer *steering_control(struct steering *steering);
 
+/* The configuration has no groups: what a predecessor steered is plain Linux's. */
+void steering_retire_all(const struct config *config);
 /* Detaches whatever an instance left.  Nothing is no error.  -EBUSY: the instance runs. */
 int steering_detach(const struct config *config, struct err *err);
 

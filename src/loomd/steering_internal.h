@@ -176,8 +176,6 @@ struct steering {
 	size_t group_count;
 	struct group **by_port; /* owned; groups ordered by port */
 	struct control_steer control;
-	uint64_t *retired; /* owned; cookies of sockets whose program is a retired group's */
-	size_t retired_count;
 	char pin_base[256];
 	char state_path[300];
 	char audit_path[300];

@@ -236,26 +236,10 @@ static int attach_part(struct group *group, size_t p, struct err *err)
 	return 0;
 }
 
-static bool was_retired(const struct group *group, size_t p)
+/* Ours, of an earlier program or an earlier loomd: that one's pins are what we took over. */
+static bool may_attach(const struct part *part)
 {
-	const struct steering *steering = group->steering;
-
-	for (size_t i = 0; i < group->member_count; i++)
-		for (size_t k = 0; k < steering->retired_count; k++)
-			if (group->members[i].part == p &&
-			    group->members[i].view.cookie == steering->retired[k])
-				return true;
-	return false;
-}
-
-/* Ours, of an earlier program or an earlier loomd: that one's pins are what we took over, or took
- * away. */
-static bool may_attach(const struct group *group, size_t p)
-{
-	const struct part *part = &group->parts[p];
-
-	return (!part->program && !part->classic) || steer_adopted(part->steer) ||
-	       (!part->classic && was_retired(group, p));
+	return (!part->program && !part->classic) || steer_adopted(part->steer);
 }
 
 static void follow_attachment(struct group *group, size_t p)
@@ -275,7 +259,7 @@ static void follow_attachment(struct group *group, size_t p)
 		part->foreign = false;
 		return;
 	}
-	if (!may_attach(group, p)) {
+	if (!may_attach(part)) {
 		if (!part->foreign)
 			log_warning("group %s: another program is attached already (id %u); 'loom "
 				    "steer attach %s' replaces it",

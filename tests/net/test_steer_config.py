@@ -115,6 +115,27 @@ def test_a_group_with_another_name_gets_the_members_and_nothing_of_the_old_one_s
     assert load.failed() == 0, load.complaint()
 
 
+def test_nothing_is_steered_by_a_daemon_that_has_no_groups(net, server):
+    with steered(net) as loom, net.load("echo") as load:
+        loom.settled(4)
+        loom.rollout("enforced")
+        loom.stop()
+        groups, loom.config["steering"]["groups"] = loom.config["steering"]["groups"], []
+        loom.config["ebpf"]["xdp"] = {"interface": "lo", "mode": "generic"}  # it needs something to do
+        loom.write()
+        loom.start()
+        assert not (loom.pins / f"steer@{loom.instance}").exists()
+        loom.config["steering"]["groups"] = groups
+        loom.write()
+        assert "after a restart" in loom.api("POST", "/config/reload")["changes"][0]
+        loom.stop()
+        loom.start()
+        loom.settled(4)
+        loom.until("it is attached", lambda g: g["attached"])
+        load.more(200)
+    assert load.failed() == 0, load.complaint()
+
+
 @pytest.mark.parametrize("how", ["reload", "restart"])
 def test_a_group_with_another_port_leaves_the_old_one_alone(net, server, how):
     with net.python("udp", first=10, port=PORT + 1), steered(net) as loom, net.load("echo") as load:
