@@ -17,6 +17,9 @@
 /* A disk that is full may have room again. */
 #define UNSAVED_NS (5 * NSEC_PER_SEC)
 
+/* Members whose owner is looked at in one go. */
+#define OWNER_LOOKS 500
+
 /* A look at the kernel takes a tenth of the time at most. */
 static uint64_t until_poll(const struct steering *steering)
 {
@@ -52,6 +55,23 @@ static void on_poll(void *ctx)
 	loop_arm(steering->poll_timer, steering->admitting ? 0 : until_poll(steering));
 }
 
+/* A look at each owner is a call of the kernel: not so many at once that others wait. */
+static void check_owners(struct steering *steering, uint64_t now)
+{
+	size_t looks = 0;
+
+	if (now - steering->owners_ns < STEERING_SAMPLE_NS / 2)
+		return;
+	steering->owners_ns = now;
+	for (size_t i = 0; i < steering->group_count && looks < OWNER_LOOKS; i++) {
+		struct group *group =
+			steering->groups[steering->owners_next++ % steering->group_count];
+
+		members_check_owners(group);
+		looks += group->member_count;
+	}
+}
+
 static void on_sample(void *ctx)
 {
 	struct steering *steering = ctx;
@@ -60,10 +80,10 @@ static void on_sample(void *ctx)
 
 	spaces_follow(steering);
 	report_resets(steering, now);
+	check_owners(steering, now);
 	for (size_t i = 0; i < steering->group_count; i++) {
 		struct group *group = steering->groups[i];
 
-		members_check_owners(group);
 		moves_sample(group, now);
 		/* Several samples a window, however short those are. */
 		if (group->guard_config.window_ns / 4 < next)

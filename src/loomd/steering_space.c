@@ -9,20 +9,26 @@
 #include "steering_internal.h"
 #include "sys/netns.h"
 
+struct deaths {
+	const struct steering *steering;
+	bool any;
+};
+
+/* Of a host's many sockets that end few are groups'. */
 static void on_death(void *ctx, const struct sock_diag_death *death)
 {
-	*(bool *)ctx = true;
+	struct deaths *deaths = ctx;
+
+	deaths->any |= steering_has_port(deaths->steering, death->port);
 }
 
 static void on_deaths(void *ctx, uint32_t events)
 {
 	struct space *space = ctx;
-	bool any = false;
+	struct deaths deaths = { .steering = space->steering };
 
 	(void)events;
-	if (sock_diag_deaths_read(space->deaths, on_death, &any) == -ENOBUFS)
-		any = true;
-	if (any)
+	if (sock_diag_deaths_read(space->deaths, on_death, &deaths) == -ENOBUFS || deaths.any)
 		loop_arm_sooner(space->steering->poll_timer, 0);
 }
 

@@ -91,7 +91,6 @@ int steer_index_remove(struct steer *steer, uint32_t index);
 int steer_index_forget(struct steer *steer, uint16_t slot, uint32_t gone[STEER_VSHARDS]);
 /* For those who work out what the program does. */
 uint64_t steer_salt(const struct steer *steer);
-uint32_t steer_source_hash(const __be32 addr[4], uint64_t salt);
 
 /* STEER_NOBODY: nobody's. */
 uint16_t steer_index_owner(const struct steer *steer, uint32_t index);
