@@ -113,7 +113,7 @@ static void reconsider(struct member *member, uint64_t now)
 {
 	if (now < member->judge_ns)
 		return;
-	member->rejudge = member->judge_ns;
+	member->rejudge |= member->judge_ns != 0;
 	member->judge_wait_ns = member->judge_wait_ns ? 2 * member->judge_wait_ns : JUDGE_NS;
 	if (member->judge_wait_ns > JUDGE_MAX_NS)
 		member->judge_wait_ns = JUDGE_MAX_NS;
