@@ -82,7 +82,7 @@ struct sweep {
 /* Both families.  Where the sockets cannot be had the program stays on them, and does nothing. */
 static void sweep_group(const struct sweep *sweep, const char *base, const char *name)
 {
-	uint64_t cookies[2 * STEER_RETIRED_MAX];
+	uint64_t cookies[2 * STEER_RETIRED_MAX] = { 0 };
 	char dir[600], part[620];
 	size_t count = 0;
 

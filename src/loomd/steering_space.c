@@ -98,8 +98,11 @@ static int open_space(struct steering *steering, const char *name, struct space 
 	space->steering = steering;
 	space->fd = -1;
 	space->name = strdup(name ? name : "");
-	r = space->name ? netns_open(name, err)
-			: err_set(err, -ENOMEM, "cannot watch a namespace: out of memory");
+	if (!space->name) {
+		close_space(space);
+		return err_set(err, -ENOMEM, "cannot watch a namespace: out of memory");
+	}
+	r = netns_open(name, err);
 	if (r >= 0)
 		r = hold(space, r, err);
 	if (r < 0) {
