@@ -96,6 +96,7 @@ ABI_SIZE(struct join_answer, 536);
 enum join_drained_reason {
 	JOIN_DRAINED_EMPTY,    /* nothing is queued and, for UDP, no flow is left */
 	JOIN_DRAINED_DEADLINE, /* something may be */
+	JOIN_DRAINED_PLAIN,    /* nothing is queued, but the kernel's hash still sends */
 };
 
 struct join_drained {

@@ -26,7 +26,7 @@ struct steer_member_name {
 	uint64_t id;
 	uint32_t pid;	     /* all its sockets in the group */
 	uint32_t generation; /* all of it; 0: not said */
-	char unit[64];
+	char unit[256];
 };
 
 struct steer_rollout_request {

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -27,6 +28,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static int (*real_bind)(int, const struct sockaddr *, socklen_t);
 static int (*real_close)(int);
+static int (*real_close_range)(unsigned int, unsigned int, int);
 
 /* A socket was prepared there if it is one: a program that was started by a hooked one has the
  * environment, but not the sockets. */
@@ -46,6 +48,7 @@ static void set_up(void)
 
 	real_bind = dlsym(RTLD_NEXT, "bind");
 	real_close = dlsym(RTLD_NEXT, "close");
+	real_close_range = dlsym(RTLD_NEXT, "close_range");
 	if (!list || !*list || fd < 0)
 		return;
 	do {
@@ -198,4 +201,35 @@ int close(int fd)
 		}
 	}
 	return real_close ? real_close(fd) : -1;
+}
+
+int close_range(unsigned int first, unsigned int last, int flags)
+{
+	unsigned int from = first;
+	size_t i;
+	int r = 0;
+
+	pthread_once(&once, set_up);
+	if (!real_close_range) {
+		errno = ENOSYS;
+		return -1;
+	}
+	/* Those that are prepared are in ascending order. */
+	for (i = 0; i < prepared_count && r == 0; i++) {
+		unsigned int kept = (unsigned int)prepared[i];
+
+		if (prepared[i] < 0 || kept < from || kept > last)
+			continue;
+		if (kept > from)
+			r = real_close_range(from, kept - 1, flags);
+		from = kept + 1;
+	}
+	if (r == 0 && (from <= last || from == first))
+		r = real_close_range(from, last, flags);
+	return r;
+}
+
+void closefrom(int low)
+{
+	(void)close_range(low < 0 ? 0 : (unsigned int)low, UINT_MAX, 0);
 }

@@ -64,7 +64,8 @@ enum loom_steer_drained {
 	LOOM_STEER_NOT_DRAINED,	    /* loom_steer_drain was not called, or is not over */
 	LOOM_STEER_DRAINED,	    /* nothing is queued */
 	LOOM_STEER_DRAINED_TIMEOUT, /* the deadline came first */
-	LOOM_STEER_DRAINED_PLAIN,   /* nobody steers: loomd went away, or was never there */
+	LOOM_STEER_DRAINED_PLAIN,   /* nobody steers: loomd is not there, or the policy not in force
+				     */
 };
 
 /* Joins with fd: SO_REUSEPORT, bound, and listening if TCP.  fd is borrowed: it stays open until

@@ -194,8 +194,9 @@ static void take_event(struct loom_steer *steer, const union message *message)
 		steer->member_state = (enum loom_steer_member)message->state.member;
 	} else if (steer->draining) {
 		steer->draining = false;
-		steer->drained = message->drained.reason == JOIN_DRAINED_EMPTY
-					 ? LOOM_STEER_DRAINED
+		steer->drained = message->drained.reason == JOIN_DRAINED_EMPTY ? LOOM_STEER_DRAINED
+				 : message->drained.reason == JOIN_DRAINED_PLAIN
+					 ? LOOM_STEER_DRAINED_PLAIN
 					 : LOOM_STEER_DRAINED_TIMEOUT;
 	}
 }

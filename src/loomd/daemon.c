@@ -294,7 +294,7 @@ static int watch(struct daemon *daemon, struct err *err)
 		return err_set(err, r, "cannot prepare the event loop: %s", strerror(-r));
 	r = daemon_health_open(daemon, err);
 	if (r == 0)
-		r = daemon_steering_follow(daemon, daemon->config, err);
+		r = daemon_steering_follow(daemon, daemon->config, false, err);
 	return r < 0 ? r : open_admin(daemon, err);
 }
 
@@ -307,7 +307,8 @@ static void run_admin_soon(void *ctx)
 		loop_arm(daemon->admin_timer, 0);
 }
 
-int daemon_steering_follow(struct daemon *daemon, const struct config *config, struct err *err)
+int daemon_steering_follow(struct daemon *daemon, const struct config *config, bool reset,
+			   struct err *err)
 {
 	struct steering_options options = {
 		.config = config,
@@ -318,9 +319,11 @@ int daemon_steering_follow(struct daemon *daemon, const struct config *config, s
 	int r;
 
 	if (daemon->steering)
-		return steering_configure(daemon->steering, config, err);
-	if (!config->steering.group_count)
+		return steering_configure(daemon->steering, config, reset, err);
+	if (!config->steering.group_count) {
+		steering_retire_all(config);
 		return 0;
+	}
 	r = steering_open(&daemon->steering, &options, err);
 	if (r == 0)
 		daemon->control.steer = steering_control(daemon->steering);

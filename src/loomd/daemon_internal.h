@@ -95,7 +95,8 @@ void daemon_reap(struct daemon *daemon);
 int daemon_load_model(struct daemon *daemon, struct err *err);
 
 /* Socket steering by config, which must outlive it: opened with the first group. */
-int daemon_steering_follow(struct daemon *daemon, const struct config *config, struct err *err);
+int daemon_steering_follow(struct daemon *daemon, const struct config *config, bool reset,
+			   struct err *err);
 
 /* daemon_health.c: what was observed goes the way every change goes. */
 

@@ -354,19 +354,22 @@ static int next_model(struct daemon *daemon, const struct config *config, bool r
 }
 
 static int adopt_config(struct daemon *daemon, struct config *config, struct model *configured,
-			struct model *next, struct buf *report, struct err *err)
+			struct model *next, bool reset, struct buf *report, struct err *err)
 {
 	struct config *old_config = daemon->config;
 	struct model *old_configured = daemon->configured;
 	int r;
 
 	report_fixed(old_config, config, report);
+	if (!daemon->steering && config->steering.group_count)
+		buf_printf(report, "steering of other users' processes: after a restart, which "
+				   "keeps the capabilities for it\n");
 	model_describe_difference(daemon->current, next, report);
 	daemon->config = config;
 	daemon->configured = configured;
 	if (daemon->lb)
 		lb_set_config(daemon->lb, &config->ebpf);
-	r = daemon_steering_follow(daemon, config, err);
+	r = daemon_steering_follow(daemon, config, reset, err);
 	/* Before anything else changes: a new interface may refuse. */
 	if (r == 0 && daemon->lb)
 		r = lb_attach(daemon->lb, err);
@@ -375,7 +378,7 @@ static int adopt_config(struct daemon *daemon, struct config *config, struct mod
 	else
 		r = daemon_commit(daemon, next, err);
 	if (r < 0) {
-		daemon_steering_follow(daemon, old_config, NULL);
+		daemon_steering_follow(daemon, old_config, false, NULL);
 		daemon->config = old_config;
 		daemon->configured = old_configured;
 		if (daemon->lb) {
@@ -407,7 +410,7 @@ int daemon_reload(struct daemon *daemon, bool reset, struct buf *complaints, str
 		if (r < 0)
 			config_free(config);
 		else
-			r = adopt_config(daemon, config, configured, next, report, err);
+			r = adopt_config(daemon, config, configured, next, reset, report, err);
 	} else {
 		err_set(err, r, "the configuration has errors; nothing was changed");
 	}

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,7 +13,9 @@
 #include "daemon.h"
 #include "steering_internal.h"
 #include "sys/bpffs.h"
-#include "sys/netns.h"
+
+/* A disk that is full may have room again. */
+#define UNSAVED_NS (5 * NSEC_PER_SEC)
 
 /* Members whose owner is looked at in one go. */
 #define OWNER_LOOKS 500
@@ -36,7 +37,8 @@ static void save_if_due(struct steering *steering)
 	if (!steering->save || now < steering->save_ns)
 		return;
 	steering_save_state(steering);
-	steering->save_ns = clock_now_ns() + 10 * (clock_now_ns() - now);
+	steering->save_ns = clock_now_ns() +
+			    (steering->unsaved ? UNSAVED_NS : 10 * (clock_now_ns() - now));
 }
 
 static void on_poll(void *ctx)
@@ -76,6 +78,7 @@ static void on_sample(void *ctx)
 	uint64_t now = clock_now_ns();
 	uint64_t next = STEERING_SAMPLE_NS;
 
+	spaces_follow(steering);
 	report_resets(steering, now);
 	check_owners(steering, now);
 	for (size_t i = 0; i < steering->group_count; i++) {
@@ -93,115 +96,11 @@ static void on_sample(void *ctx)
 	loop_arm(steering->sample_timer, next < 50 * NSEC_PER_MSEC ? 50 * NSEC_PER_MSEC : next);
 }
 
-/* ---- namespaces ---- */
-
-struct deaths {
-	const struct steering *steering;
-	bool any;
-};
-
-/* Of a host's many sockets that end few are groups'. */
-static void on_death(void *ctx, const struct sock_diag_death *death)
-{
-	struct deaths *deaths = ctx;
-
-	deaths->any |= steering_has_port(deaths->steering, death->port);
-}
-
-static void on_deaths(void *ctx, uint32_t events)
-{
-	struct space *space = ctx;
-	struct deaths deaths = { .steering = space->steering };
-
-	(void)events;
-	if (sock_diag_deaths_read(space->deaths, on_death, &deaths) == -ENOBUFS || deaths.any)
-		loop_arm_sooner(space->steering->poll_timer, 0);
-}
-
-static void close_space(struct space *space)
-{
-	if (space->deaths_watch)
-		loop_remove_fd(space->steering->loop, space->deaths_watch);
-	sock_diag_deaths_close(space->deaths);
-	for (int udp = 0; udp < 2; udp++)
-		steer_truth_rows_done(&space->rows[udp]);
-	if (space->fd >= 0)
-		close(space->fd);
-	free(space->name);
-	free(space);
-}
-
-static int watch_deaths(struct space *space)
-{
-	struct err err = { 0 };
-	int r = netns_enter(space->fd, &err);
-
-	if (r == 0) {
-		r = sock_diag_deaths_open(&space->deaths, &err);
-		netns_leave();
-	}
-	if (r == 0)
-		r = loop_add_fd(space->steering->loop, sock_diag_deaths_fd(space->deaths), EPOLLIN,
-				on_deaths, space, &space->deaths_watch);
-	return r;
-}
-
-static int open_space(struct steering *steering, const char *name, struct space **ret,
-		      struct err *err)
-{
-	struct space *space = calloc(1, sizeof(*space));
-	int r = -ENOMEM;
-
-	if (!space)
-		return err_set(err, r, "cannot watch a namespace: out of memory");
-	space->steering = steering;
-	space->fd = -1;
-	space->name = strdup(name ? name : "");
-	if (!space->name) {
-		close_space(space);
-		return err_set(err, r, "cannot watch a namespace: out of memory");
-	}
-	r = space->fd = netns_open(name, err);
-	if (r >= 0)
-		r = netns_enter(space->fd, err);
-	if (r < 0) {
-		close_space(space);
-		return r;
-	}
-	netns_leave();
-	if (watch_deaths(space) < 0)
-		log_info("namespace %s: deaths of sockets are found by looking",
-			 name ? name : "of loomd");
-	*ret = space;
-	return 0;
-}
-
-static int space_of(struct steering *steering, const char *name, struct space **ret,
-		    struct err *err)
-{
-	void *spaces;
-	int r;
-
-	for (size_t i = 0; i < steering->space_count; i++)
-		if (!strcmp(steering->spaces[i]->name, name ? name : "")) {
-			*ret = steering->spaces[i];
-			return 0;
-		}
-	spaces = reallocarray(steering->spaces, steering->space_count + 1,
-			      sizeof(*steering->spaces));
-	if (!spaces)
-		return err_set(err, -ENOMEM, "cannot watch a namespace: out of memory");
-	steering->spaces = spaces;
-	r = open_space(steering, name, ret, err);
-	if (r == 0)
-		steering->spaces[steering->space_count++] = *ret;
-	return r;
-}
-
 /* ---- groups ---- */
 
 static void free_group(struct group *group, enum plane_exit how)
 {
+	joined_end(group);
 	parts_close(group, how);
 	members_free(group);
 	report_forget(group);
@@ -235,7 +134,7 @@ static int new_group(struct steering *steering, const struct config_steer_group 
 	group->config = config;
 	snprintf(group->name, sizeof(group->name), "%s", config->name);
 	group->policy = config->policy;
-	r = space_of(steering, config->netns, &group->space, err);
+	r = spaces_get(steering, config->netns, &group->space, err);
 	if (r < 0) {
 		err_prefix(err, "group %s", config->name);
 		free_group(group, PLANE_KEEP);
@@ -273,8 +172,8 @@ static int index_groups(struct steering *steering)
 	return 0;
 }
 
-static bool same_policy(const struct config_steer_policy_options *a,
-			const struct config_steer_policy_options *b)
+bool steering_same_policy(const struct config_steer_policy_options *a,
+			  const struct config_steer_policy_options *b)
 {
 	return a->policy == b->policy && a->offset == b->offset && a->length == b->length &&
 	       a->shift == b->shift && a->mask == b->mask &&
@@ -282,17 +181,43 @@ static bool same_policy(const struct config_steer_policy_options *a,
 	       a->max_indices == b->max_indices;
 }
 
-static void keep_group(struct group *group, const struct config_steer_group *config)
+static bool same_members(const struct config_steer_group *a, const struct config_steer_group *b)
 {
+	bool same = a->member_count == b->member_count;
+
+	for (size_t i = 0; same && i < a->member_count; i++) {
+		const struct config_steer_member *x = &a->members[i], *y = &b->members[i];
+
+		same = x->source == y->source && x->pid == y->pid && x->weight == y->weight &&
+		       !strcmp(x->name ? x->name : "", y->name ? y->name : "");
+	}
+	return same;
+}
+
+static void keep_group(struct group *group, const struct config_steer_group *config, bool reset)
+{
+	bool others = reset || !same_members(group->config, config);
 	struct err err = { 0 };
 
+	/* Who has joined speaks for himself. */
+	for (size_t i = 0; others && i < group->member_count; i++)
+		group->members[i].rejudge = !group->members[i].join_id;
+	group->policy_overridden &= !reset;
+	if (group->policy_overridden &&
+	    !steering_same_policy(&group->config->policy, &config->policy))
+		log_notice("group %s keeps an operator's policy; 'loom reload --reset' forgets it",
+			   group->name);
 	group->config = config;
 	moves_configure(group);
 	rollout_configure(&group->rollout, &group->rollout_config);
 	guard_configure(group->guard, &group->guard_config);
-	if (group->policy_overridden || same_policy(&group->policy, &config->policy))
+	if (group->policy_overridden || steering_same_policy(&group->policy, &config->policy))
 		return;
-	if (parts_load(group, &config->policy, &err) < 0)
+	if (moves_unproven(group, false) < 0)
+		log_error("group %s keeps its policy: it is frozen; 'loom steer unfreeze %s', then "
+			  "reload again",
+			  group->name, group->name);
+	else if (parts_load(group, &config->policy, &err) < 0)
 		log_error("group %s keeps its policy: %s", group->name, err.text);
 	else
 		group->policy = config->policy;
@@ -313,7 +238,8 @@ static struct group *inherit(struct steering *steering, const struct config_stee
 	return NULL;
 }
 
-int steering_configure(struct steering *steering, const struct config *config, struct err *err)
+int steering_configure(struct steering *steering, const struct config *config, bool reset,
+		       struct err *err)
 {
 	const struct config_steering *wanted = &config->steering;
 	struct group **groups = calloc(wanted->group_count + 1, sizeof(struct group *));
@@ -345,7 +271,7 @@ int steering_configure(struct steering *steering, const struct config *config, s
 		if (groups[i])
 			continue;
 		groups[i] = inherit(steering, &wanted->groups[i]);
-		keep_group(groups[i], &wanted->groups[i]);
+		keep_group(groups[i], &wanted->groups[i], reset);
 	}
 	for (size_t i = 0; i < steering->group_count; i++)
 		if (steering->groups[i]) {
@@ -405,9 +331,11 @@ static int open_all(struct steering *steering, const struct config *config, stru
 		return r;
 	steering->exact = steer_truth_is_exact(steering->truth, NULL);
 	report_probe(steering);
-	r = steering_configure(steering, config, err);
+	r = steering_configure(steering, config, false, err);
 	if (r == 0)
 		r = steering_load_state(steering, err);
+	if (r == 0 && !steering->detaching)
+		steering_retire(steering);
 	if (r == 0)
 		r = loop_add_timer(steering->loop, on_poll, steering, &steering->poll_timer);
 	if (r == 0)
@@ -458,15 +386,13 @@ void steering_close(struct steering *steering, enum plane_exit how)
 	joined_close(steering);
 	for (size_t i = 0; i < steering->group_count; i++)
 		free_group(steering->groups[i], how);
-	for (size_t i = 0; i < steering->space_count; i++)
-		close_space(steering->spaces[i]);
+	spaces_close(steering);
 	if (how == PLANE_DETACH && steering->pin_base[0])
 		rmdir(steering->pin_base);
 	steer_truth_close(steering->truth);
 	report_close(steering);
 	if (steering->audit_fd >= 0)
 		close(steering->audit_fd);
-	free(steering->spaces);
 	free(steering->groups);
 	free(steering->by_port);
 	free(steering);

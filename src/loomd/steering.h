@@ -26,8 +26,10 @@ struct steering_options {
 int steering_open(struct steering **ret, const struct steering_options *options, struct err *err);
 
 /* The groups of another configuration: those that stay keep members, state and counters; those that
- * have gone are detached.  On error everything is as before. */
-int steering_configure(struct steering *steering, const struct config *config, struct err *err);
+ * have gone are detached.  reset: policies and weights that operators have set are forgotten.  On
+ * error everything is as before. */
+int steering_configure(struct steering *steering, const struct config *config, bool reset,
+		       struct err *err);
 
 /* Ends what is streamed to admin clients: before admin_close, which waits for none.
  * NULL is fine. */
@@ -38,6 +40,8 @@ void steering_close(struct steering *steering, enum plane_exit how);
 
 const struct control_steer *steering_control(struct steering *steering);
 
+/* The configuration has no groups: what a predecessor steered is plain Linux's. */
+void steering_retire_all(const struct config *config);
 /* Detaches whatever an instance left.  Nothing is no error.  -EBUSY: the instance runs. */
 int steering_detach(const struct config *config, struct err *err);
 

@@ -88,19 +88,6 @@ static bool needs_udp(enum config_steer_policy policy)
 	       policy == CONFIG_STEER_BYTES || policy == CONFIG_STEER_GENERATION;
 }
 
-/* A policy that is not proven yet must not be in force for a moment. */
-static void back_to_shadow(struct group *group)
-{
-	const struct rollout_point shadow = { .state = ROLLOUT_SHADOW };
-	struct rollout_move move;
-	struct err err = { 0 };
-
-	if (rollout_share_permille(&group->rollout) &&
-	    rollout_request(&group->rollout, shadow, false, "another policy", clock_now_ns(), &move,
-			    &err) == 1)
-		moves_done(group, &move);
-}
-
 static int control_policy(void *ctx, const char *name,
 			  const struct config_steer_policy_options *policy, struct err *err)
 {
@@ -124,7 +111,7 @@ static int control_policy(void *ctx, const char *name,
 		return err_set(err, -EOPNOTSUPP, "cannot put policy %s in force: %s",
 			       steer_policy_name((enum steer_policy)policy->policy), why);
 	steering_trace_end(group->steering, "policy");
-	back_to_shadow(group);
+	moves_unproven(group, true);
 	r = parts_load(group, policy, err);
 	if (r < 0)
 		return r;
@@ -227,9 +214,20 @@ static int control_fallback(void *ctx, const char *name, bool on, const char *re
 /* What drains is left out by the policy; the kernel's hash knows nothing of it. */
 static int check_enforced(const struct group *group, struct err *err)
 {
-	if (group->rollout.state == ROLLOUT_ENFORCED && !group->rollout.fallback &&
-	    !group->detached)
+	bool enforced = group->rollout.state == ROLLOUT_ENFORCED && !group->rollout.fallback &&
+			!group->detached;
+	bool decides = true;
+
+	for (size_t i = 0; i < group->member_count; i++)
+		decides &= group->members[i].view.slot == STEER_NOBODY ||
+			   part_decides(group, group->members[i].part);
+	if (enforced && decides)
 		return 0;
+	if (enforced)
+		return err_set(err, -EINVAL,
+			       "cannot drain a member of group %s: another program, or none, is "
+			       "attached and still sends it flows; 'loom steer attach %s' first",
+			       group->name, group->name);
 	return err_set(err, -EINVAL,
 		       "cannot drain a member of group %s: in %s the kernel's hash still sends it "
 		       "flows; 'loom steer rollout %s enforced' first (policy hash is enough)",
@@ -237,54 +235,6 @@ static int check_enforced(const struct group *group, struct err *err)
 		       group->rollout.fallback ? "fallback"
 					       : rollout_state_name(group->rollout.state),
 		       group->name);
-}
-
-/* Somebody must be left for what comes next. */
-static bool would_be_left(const struct group *group, const struct steer_member_name *name)
-{
-	for (size_t i = 0; i < group->member_count; i++) {
-		const struct member *member = &group->members[i];
-
-		if (!member_is_named(member, name) && member->view.state == STEER_ACTIVE &&
-		    member->view.weight)
-			return true;
-	}
-	return false;
-}
-
-static int control_drain(void *ctx, const char *name, const struct steer_drain_request *request,
-			 struct err *err)
-{
-	struct group *group = find_now(ctx, name, err);
-	uint64_t now = clock_now_ns();
-	struct member *member;
-	char text[64];
-
-	if (!group)
-		return -ENOENT;
-	if (!members_find(group, &request->member, 0))
-		return no_member(group, err);
-	if (!request->undo && check_enforced(group, err) < 0)
-		return -EINVAL;
-	if (!request->undo && !would_be_left(group, &request->member))
-		return err_set(err, -EINVAL,
-			       "cannot drain the last active member of group %s: nobody would be "
-			       "left for new flows",
-			       name);
-	for (size_t n = 0; (member = members_find(group, &request->member, n)); n++) {
-		if (request->undo)
-			member_activate(group, member);
-		else if (member->view.state != STEER_DRAINED)
-			member_drain(group, member,
-				     request->deadline_ns ? request->deadline_ns
-							  : group->config->drain_timeout_ns,
-				     now);
-		moves_note(group, "operator", request->undo ? "undrain" : "drain",
-			   member_text(member, text));
-	}
-	parts_apply(group, now);
-	group->steering->save = true;
-	return 0;
 }
 
 static bool is_given(const struct steer_member_name *name)
@@ -302,6 +252,79 @@ static bool comes(const struct member *member, const struct steer_member_name *t
 	return member_is_named(member, to);
 }
 
+/* Somebody must be left for what comes next, of each family that somebody leaves; to: who comes;
+ * NULL: nobody. */
+static bool is_left_alone(const struct group *group, size_t part,
+			  const struct steer_member_name *to)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < group->member_count; i++) {
+		const struct member *member = &group->members[i];
+
+		if (member->part != part)
+			continue;
+		any |= member->going;
+		if (!member->going && member->view.weight &&
+		    member->row.group == group->parts[part].group &&
+		    (member->view.state == STEER_ACTIVE || (to && comes(member, to))))
+			return false;
+	}
+	return any;
+}
+
+static const char *family_alone(const struct group *group, const struct steer_member_name *to)
+{
+	return is_left_alone(group, 0, to) ? "IPv4" : is_left_alone(group, 1, to) ? "IPv6" : NULL;
+}
+
+static int check_drain(struct group *group, const struct steer_member_name *name, struct err *err)
+{
+	const char *family;
+
+	if (check_enforced(group, err) < 0)
+		return -EINVAL;
+	for (size_t i = 0; i < group->member_count; i++)
+		group->members[i].going = member_is_named(&group->members[i], name);
+	family = family_alone(group, NULL);
+	if (!family)
+		return 0;
+	return err_set(err, -EINVAL,
+		       "cannot drain the last active member of group %s: nobody would be left for "
+		       "new flows over %s",
+		       group->name, family);
+}
+
+static int control_drain(void *ctx, const char *name, const struct steer_drain_request *request,
+			 struct err *err)
+{
+	struct group *group = find_now(ctx, name, err);
+	uint64_t now = clock_now_ns();
+	struct member *member;
+	char text[64];
+
+	if (!group)
+		return -ENOENT;
+	if (!members_find(group, &request->member, 0))
+		return no_member(group, err);
+	if (!request->undo && check_drain(group, &request->member, err) < 0)
+		return -EINVAL;
+	for (size_t n = 0; (member = members_find(group, &request->member, n)); n++) {
+		if (request->undo)
+			member_activate(group, member);
+		else if (member->view.state != STEER_DRAINED)
+			member_drain(group, member,
+				     request->deadline_ns ? request->deadline_ns
+							  : group->config->drain_timeout_ns,
+				     now);
+		moves_note(group, "operator", request->undo ? "undrain" : "drain",
+			   member_text(member, text));
+	}
+	parts_apply(group, now);
+	group->steering->save = true;
+	return 0;
+}
+
 static bool goes(const struct member *member, const struct steer_swap_request *request)
 {
 	if (!is_given(&request->from))
@@ -313,26 +336,26 @@ static bool goes(const struct member *member, const struct steer_swap_request *r
 static int check_swap(struct group *group, const struct steer_swap_request *request,
 		      struct err *err)
 {
-	bool any = false, left = false;
+	const char *family;
+	bool any = false;
 
 	if (is_given(&request->to) && !members_find(group, &request->to, 0))
 		return no_member(group, err);
 	for (size_t i = 0; i < group->member_count; i++) {
-		const struct member *member = &group->members[i];
-		bool going = goes(member, request);
+		struct member *member = &group->members[i];
 
-		any |= going;
-		left |= !going && member->view.weight &&
-			(member->view.state == STEER_ACTIVE || comes(member, &request->to));
+		member->going = goes(member, request);
+		any |= member->going;
 	}
 	if (!any)
 		return no_member(group, err);
-	if (!left)
-		return err_set(err, -EINVAL,
-			       "cannot swap: group %s has no other member that could take over; "
-			       "start the new one first",
-			       group->name);
-	return 0;
+	family = family_alone(group, &request->to);
+	if (!family)
+		return 0;
+	return err_set(err, -EINVAL,
+		       "cannot swap: group %s has no other member that could take over for %s; "
+		       "start the new one first",
+		       group->name, family);
 }
 
 /* New ones in, old ones out, in one table: no flow finds a state between. */
@@ -354,8 +377,6 @@ static int control_swap(void *ctx, const char *name, const struct steer_swap_req
 	r = check_swap(group, request, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < group->member_count; i++)
-		group->members[i].going = goes(&group->members[i], request);
 	for (size_t i = 0; i < group->member_count; i++) {
 		struct member *member = &group->members[i];
 

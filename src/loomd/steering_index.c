@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "steering_internal.h"
 
 static bool has_overrides(const struct steer *steer, uint32_t vshard)
@@ -39,17 +40,24 @@ static int change(struct group *group, uint32_t index, uint16_t slot, struct err
 				      : strerror(-r));
 }
 
+/* Those of one family are the other's as well. */
+static uint64_t count(const struct group *group)
+{
+	uint64_t most = 0;
+
+	for (size_t p = 0; p < STEERING_PARTS; p++)
+		if (group->parts[p].steer && steer_index_count(group->parts[p].steer) > most)
+			most = steer_index_count(group->parts[p].steer);
+	return most;
+}
+
 int steering_index(struct group *group, uint32_t index, uint16_t slot, struct err *err)
 {
 	uint32_t vshard = index >> 24;
-	uint64_t before = 0, after = 0;
-	int r;
+	uint64_t before = count(group), after;
+	int r = change(group, index, slot, err);
 
-	for (size_t p = 0; p < STEERING_PARTS; p++)
-		before += group->parts[p].steer ? steer_index_count(group->parts[p].steer) : 0;
-	r = change(group, index, slot, err);
-	for (size_t p = 0; p < STEERING_PARTS; p++)
-		after += group->parts[p].steer ? steer_index_count(group->parts[p].steer) : 0;
+	after = count(group);
 	if (after > before)
 		group->vshard_overrides[vshard]++;
 	else if (after < before && group->vshard_overrides[vshard])
@@ -66,27 +74,62 @@ int steering_index_own(struct group *group, uint32_t index, const struct member 
 {
 	const struct steer *steer = group->parts[member->part].steer;
 	uint16_t owner = steer ? steer_index_owner(steer, index) : STEER_NOBODY;
+	int r;
 
 	if (owner != STEER_NOBODY && owner != member->view.slot && members_by_slot(group, owner))
 		return err_set(err, -EEXIST, "cannot change index %#x of group %s: it is slot %u's",
 			       index, group->name, owner);
 	if (!add && owner == STEER_NOBODY)
 		return 0;
-	return steering_index(group, index, add ? member->view.slot : STEER_NOBODY, err);
+	r = steering_index(group, index, add ? member->view.slot : STEER_NOBODY, err);
+	return r < 0 ? r : add && owner != member->view.slot;
+}
+
+static void raise_to(uint32_t most[STEER_VSHARDS], const uint32_t counts[STEER_VSHARDS])
+{
+	for (size_t i = 0; i < STEER_VSHARDS; i++)
+		if (counts[i] > most[i])
+			most[i] = counts[i];
 }
 
 /* What a predecessor published stays published. */
 void steering_index_adopt(struct group *group)
 {
 	memset(group->vshard_overrides, 0, sizeof(group->vshard_overrides));
-	group->indices = 0;
 	for (size_t p = 0; p < STEERING_PARTS; p++) {
 		struct part *part = &group->parts[p];
+		uint32_t counts[STEER_VSHARDS] = { 0 };
 
 		if (!part->steer)
 			continue;
-		group->indices += steer_index_count(part->steer);
-		steer_index_vshards(part->steer, group->vshard_overrides);
+		steer_index_vshards(part->steer, counts);
+		raise_to(group->vshard_overrides, counts);
 		part->dirty = true;
 	}
+	group->indices = count(group);
+}
+
+void steering_index_forget(struct group *group, uint16_t slot)
+{
+	uint32_t most[STEER_VSHARDS] = { 0 };
+
+	for (size_t p = 0; p < STEERING_PARTS; p++) {
+		struct part *part = &group->parts[p];
+		uint32_t gone[STEER_VSHARDS] = { 0 };
+		int r;
+
+		if (!part->steer || !steer_index_count(part->steer))
+			continue;
+		r = steer_index_forget(part->steer, slot, gone);
+		if (r < 0)
+			log_warning("group %s: cannot remove the indices of slot %u: %s",
+				    group->name, slot, strerror(-r));
+		raise_to(most, gone);
+		part->dirty = true;
+	}
+	for (size_t i = 0; i < STEER_VSHARDS; i++)
+		group->vshard_overrides[i] -= most[i] < group->vshard_overrides[i]
+						      ? most[i]
+						      : group->vshard_overrides[i];
+	group->indices = count(group);
 }

@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <netinet/in.h>
 
+#include "abi/join_abi.h"
 #include "model/guard.h"
 #include "model/rollout.h"
 #include "model/steer_plan.h"
@@ -65,14 +66,17 @@ struct member {
 	struct member_past *past; /* owned; [STEERING_HISTORY], NULL until the first period */
 	uint64_t join_id;	  /* by libloom: 0 otherwise */
 	bool fresh;		  /* its owner is not known yet */
+	bool rejudge;		  /* whether an entry names its holders is asked again */
 	bool orphan;		  /* its owner does not hold it any more: somebody else does */
 	bool sought;		  /* the look for owners under way is for it, too */
 	bool seen;		  /* in this poll */
 	bool ready;		  /* it says so itself: no quarantine */
 	bool complained;	  /* that its socket cannot be had, or is nobody's: once */
 	bool drained_told;
-	bool going;	   /* in the swap under way */
-	uint64_t retry_ns; /* its socket could not be had: not before */
+	bool going;		/* in the swap under way */
+	uint64_t judge_ns;	/* named by no entry: asked again then ... */
+	uint64_t judge_wait_ns; /* ... so long after the last time */
+	uint64_t retry_ns;	/* its socket could not be had: not before */
 };
 
 /* One kernel group. */
@@ -94,7 +98,7 @@ struct part {
 struct space { /* a network namespace */
 	struct steering *steering;
 	char *name;			 /* owned; "" for loomd's own */
-	int fd;				 /* owned */
+	int fd;				 /* owned; -1: it has gone */
 	struct sock_diag_deaths *deaths; /* owned; NULL: polled only */
 	struct loop_fd *deaths_watch;
 	struct steer_truth_rows rows[2]; /* TCP, UDP */
@@ -120,6 +124,8 @@ struct group {
 	struct config_steer_policy_options
 		policy; /* in force: the configuration's or an operator's */
 	bool policy_overridden;
+	bool unproven; /* the policy is not the one that the pins' mode is of */
+	bool moved;    /* an earlier loomd had the name for another place */
 	bool detached; /* an operator wants no program here */
 	struct rollout_config rollout_config;
 	struct rollout rollout;
@@ -175,12 +181,14 @@ struct steering {
 	char state_path[300];
 	char audit_path[300];
 	int audit_fd;
+	bool audit_torn; /* its last line has no end */
 	bool started;
 	bool ready; /* the first poll is over */
 	bool detaching;
 	uint64_t first_ns; /* when the first poll was */
 	bool save;	   /* something is to be kept ... */
 	uint64_t save_ns;  /* ... but not before */
+	bool unsaved;	   /* the last time it could not be */
 	uint64_t polled_ns;
 	uint64_t poll_cost_ns;	   /* of CPU */
 	struct sock_owners owners; /* what a look for owners found ... */
@@ -203,6 +211,21 @@ struct steering {
 /* ---- steering.c ---- */
 
 void steering_pin_base(const struct config *config, char base[256]);
+bool steering_same_policy(const struct config_steer_policy_options *a,
+			  const struct config_steer_policy_options *b);
+
+/* ---- steering_space.c ---- */
+
+/* NULL: loomd's own. */
+int spaces_get(struct steering *steering, const char *name, struct space **ret, struct err *err);
+/* Whose name is another namespace's now is watched there; what has gone is let go. */
+void spaces_follow(struct steering *steering);
+void spaces_close(struct steering *steering);
+
+/* ---- steering_detach.c ---- */
+
+/* Ends what a predecessor steered and the configuration has no group for any more. */
+void steering_retire(struct steering *steering);
 
 /* ---- steering_poll.c ---- */
 
@@ -262,7 +285,8 @@ void joined_configure(struct steering *steering); /* who may join */
 void joined_close(struct steering *steering);
 void joined_state(struct group *group, const struct member *member);
 void joined_gone(struct group *group, const struct member *member);
-void joined_drained(struct group *group, const struct member *member, bool by_deadline);
+void joined_end(struct group *group); /* the group goes: they may join another */
+void joined_drained(struct group *group, const struct member *member, enum join_drained_reason why);
 
 /* ---- steering_part.c ---- */
 
@@ -276,6 +300,8 @@ int parts_attach(struct group *group, struct err *err);
 int parts_detach(struct group *group, struct err *err);
 void parts_set_mode(struct group *group);
 void parts_close(struct group *group, enum plane_exit how);
+/* Whether the policy, and nobody else, decides for every flow. */
+bool part_decides(const struct group *group, size_t part);
 int part_ensure(struct group *group, size_t part, struct err *err);
 struct steer_policy_options part_policy(const struct config_steer_policy_options *policy);
 
@@ -288,6 +314,9 @@ void moves_note(struct group *group, const char *actor, const char *what, const 
 /* Every sample: counters, guard, automatic moves. */
 void moves_sample(struct group *group, uint64_t now);
 void moves_configure(struct group *group);
+/* Another policy comes, which must not be in force for a moment: back to shadow, and held there or,
+ * if it is to, from there on by itself.  -EBUSY: the group is frozen where a policy is in force. */
+int moves_unproven(struct group *group, bool hold);
 
 /* ---- steering_state.c ---- */
 
@@ -306,8 +335,10 @@ int steering_view(struct steering *steering, const char *group, struct steer_vie
 int steering_explain(struct group *group, const struct steer_flow_request *flow,
 		     struct steer_explanation *ret, struct err *err);
 void steering_index_adopt(struct group *group);
+/* The slot's member has gone: what it published is nobody's, not its successor's. */
+void steering_index_forget(struct group *group, uint16_t slot);
 /* A member's own: what is another's is refused (-EEXIST), what is nobody's is no error to remove.
- */
+ * 1: it has become the member's; 0: nothing new. */
 int steering_index_own(struct group *group, uint32_t index, const struct member *member, bool add,
 		       struct err *err);
 int steering_index(struct group *group, uint32_t index, uint16_t slot, struct err *err);

@@ -39,18 +39,25 @@ void joined_state(struct group *group, const struct member *member)
 				  state_of(member));
 }
 
+void joined_drained(struct group *group, const struct member *member, enum join_drained_reason why)
+{
+	if (member->join_id && group->steering->join)
+		join_server_drained(group->steering->join, member->join_id, why);
+}
+
 void joined_gone(struct group *group, const struct member *member)
 {
+	joined_drained(group, member, JOIN_DRAINED_PLAIN); /* nobody waits for it any longer */
 	if (member->join_id && group->steering->join)
 		join_server_state(group->steering->join, member->join_id, rollout_of(group),
 				  JOIN_MEMBER_GONE);
 }
 
-void joined_drained(struct group *group, const struct member *member, bool by_deadline)
+void joined_end(struct group *group)
 {
-	if (member->join_id && group->steering->join)
-		join_server_drained(group->steering->join, member->join_id,
-				    by_deadline ? JOIN_DRAINED_DEADLINE : JOIN_DRAINED_EMPTY);
+	for (size_t i = 0; group->steering->join && i < group->member_count; i++)
+		if (group->members[i].join_id)
+			join_server_end(group->steering->join, group->members[i].join_id);
 }
 
 static struct member *find(struct steering *steering, uint64_t id, struct group **ret_group)
@@ -187,19 +194,24 @@ static int ready(void *ctx, uint64_t id, struct err *err)
 	member->ready = true;
 	member_activate(group, member);
 	parts_apply(group, clock_now_ns());
+	group->steering->save = true;
 	return 0;
 }
 
 static int drain(void *ctx, uint64_t id, uint64_t deadline_ns, struct err *err)
 {
+	struct steering *steering = ctx;
 	struct group *group;
 	struct member *member = find(ctx, id, &group);
 	uint64_t now = clock_now_ns();
 
-	if (!member)
-		return gone(err);
+	if (!member) {
+		join_server_drained(steering->join, id, JOIN_DRAINED_PLAIN);
+		return 0;
+	}
 	member_drain(group, member, deadline_ns > now ? deadline_ns - now : 0, now);
 	parts_apply(group, now);
+	group->steering->save = true;
 	return 0;
 }
 
@@ -215,6 +227,7 @@ static void leave(void *ctx, uint64_t id)
 	member->view.state = STEER_DRAINED;
 	group->parts[member->part].dirty = true;
 	parts_apply(group, clock_now_ns());
+	group->steering->save = true;
 }
 
 static int publish(void *ctx, uint64_t id, const uint32_t *indices, size_t count, bool add,
@@ -222,18 +235,21 @@ static int publish(void *ctx, uint64_t id, const uint32_t *indices, size_t count
 {
 	struct group *group;
 	struct member *member = find(ctx, id, &group);
-	size_t done = 0;
+	bool added[JOIN_MAX_INDEX] = { 0 };
 	int r = 0;
 
 	if (!member)
 		return gone(err);
-	for (; done < count && r == 0; done++)
-		r = steering_index_own(group, indices[done], member, add, err);
-	/* All or nothing: what the client is told has failed is not there. */
-	for (size_t i = 0; r < 0 && add && i + 1 < done; i++)
-		steering_index_own(group, indices[i], member, false, NULL);
+	for (size_t i = 0; i < count && i < JOIN_MAX_INDEX && r >= 0; i++) {
+		r = steering_index_own(group, indices[i], member, add, err);
+		added[i] = r == 1;
+	}
+	/* All or nothing: what the client is told has failed is not there, what was there is. */
+	for (size_t i = 0; r < 0 && i < count && i < JOIN_MAX_INDEX; i++)
+		if (added[i])
+			steering_index_own(group, indices[i], member, false, NULL);
 	parts_apply(group, clock_now_ns());
-	return r;
+	return r < 0 ? r : 0;
 }
 
 static int identity(void *ctx, uint64_t id, uint16_t *ret, struct err *err)

@@ -47,7 +47,17 @@ static void drained(struct group *group, struct member *member, bool by_deadline
 	log_info("group %s: drained%s: %s", group->name, by_deadline ? " by its deadline" : "",
 		 member_text(member, text));
 	if (!member->drained_told)
-		joined_drained(group, member, by_deadline);
+		joined_drained(group, member,
+			       by_deadline ? JOIN_DRAINED_DEADLINE : JOIN_DRAINED_EMPTY);
+	member->drained_told = true;
+}
+
+/* Nothing waits just now, but the kernel's hash goes on sending: to stop would lose what comes
+ * next. A member that wants to end must not wait for an operator. */
+static void empty_for_now(struct group *group, struct member *member)
+{
+	if (!member->drained_told)
+		joined_drained(group, member, JOIN_DRAINED_PLAIN);
 	member->drained_told = true;
 }
 
@@ -62,15 +72,20 @@ static void follow_drain(struct group *group, struct member *member, uint64_t no
 	else if (!member->drain_empty_ns)
 		member->drain_empty_ns = now;
 	member->used_packets = packets;
-	if (member->drain_empty_ns && now - member->drain_empty_ns >= idle_for(group))
-		drained(group, member, false);
-	else if (member->drain_deadline_ns && now >= member->drain_deadline_ns)
+	if (member->drain_deadline_ns && now >= member->drain_deadline_ns)
 		drained(group, member, true);
+	else if (!member->drain_empty_ns || now - member->drain_empty_ns < idle_for(group))
+		return;
+	else if (part_decides(group, member->part))
+		drained(group, member, false);
+	else
+		empty_for_now(group, member);
 }
 
 static void follow_quarantine(struct group *group, struct member *member, uint64_t now)
 {
-	if (member->fresh || !member->view.source[0] || member->view.slot == STEER_NOBODY)
+	if (member->fresh || !member->view.source[0] || member->view.slot == STEER_NOBODY ||
+	    member->row.group != group->parts[member->part].group)
 		return;
 	if (member->join_id ? !member->ready
 			    : member->first_seen_ns > group->steering->first_ns + SETTLED_NS &&

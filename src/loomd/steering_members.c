@@ -100,8 +100,10 @@ static void forget(struct group *group, struct member *member)
 	char text[64];
 
 	log_info("group %s: a member has gone: %s", group->name, member_text(member, text));
-	if (member->view.slot != STEER_NOBODY && part->steer)
+	if (member->view.slot != STEER_NOBODY && part->steer) {
 		steer_take(part->steer, member->view.slot);
+		steering_index_forget(group, member->view.slot);
+	}
 	joined_gone(group, member);
 	group->full &= member->view.slot == STEER_NOBODY;
 	part->dirty = true;
@@ -155,24 +157,44 @@ static void note_part(struct group *group, size_t p, const struct steer_truth_ro
 	part->classic = row->flags & STEER_TRUTH_CLASSIC;
 }
 
-/* Rows of one part: which of several kernel groups on the address counts is the first one's; the
- * others are listed, and stay in quarantine. */
+/* Which of several kernel groups on the address counts (IPv6 with and without IPv4 are two): the
+ * one that did, else the first.  The others' sockets are listed, and stay in quarantine. */
+static const struct steer_truth_row *row_that_counts(struct group *group, size_t p)
+{
+	const struct steer_truth_row *first = NULL;
+
+	for (size_t i = 0; i < group->row_count; i++) {
+		const struct steer_truth_row *row = group->rows[i];
+		const struct member *member;
+
+		if ((row->family == AF_INET6) != (p == 1))
+			continue;
+		member = find_row(group, row);
+		if (member && member->row.group == group->parts[p].group)
+			return row;
+		if (!first)
+			first = row;
+	}
+	return first;
+}
+
 static void sync_part(struct group *group, size_t p, uint64_t now)
 {
 	struct part *part = &group->parts[p];
+	const struct steer_truth_row *counts = row_that_counts(group, p);
 	uint64_t signature = 1;
-	bool first = true;
 
 	part->exact = group->steering->exact;
+	if (counts)
+		note_part(group, p, counts);
+	else
+		part->program = 0;
 	for (size_t i = 0; i < group->row_count; i++) {
 		const struct steer_truth_row *row = group->rows[i];
 		struct member *member;
 
 		if ((row->family == AF_INET6) != (p == 1))
 			continue;
-		if (first)
-			note_part(group, p, row);
-		first = false;
 		signature = mixed(signature, row->inode);
 		signature = mixed(signature, row->index | (uint64_t)row->flags << 32);
 		member = find_row(group, row);
@@ -182,8 +204,6 @@ static void sync_part(struct group *group, size_t p, uint64_t now)
 			continue;
 		note_queue(member, row, now);
 	}
-	if (first)
-		part->program = 0;
 	if (signature != part->signature)
 		part->dirty = true;
 	part->signature = signature;

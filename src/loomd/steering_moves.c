@@ -178,6 +178,29 @@ void moves_note(struct group *group, const char *actor, const char *what, const 
 						  "event", what, "actor", actor, "reason", reason));
 }
 
+int moves_unproven(struct group *group, bool hold)
+{
+	const struct rollout_point shadow = { .state = ROLLOUT_SHADOW };
+	struct rollout *rollout = &group->rollout;
+	struct rollout_point target = rollout->target;
+	bool held = rollout->held;
+	struct rollout_move move;
+	struct err err = { 0 };
+	int r;
+
+	if (!rollout_share_permille(rollout))
+		return 0;
+	r = rollout_request(rollout, shadow, false, "another policy", clock_now_ns(), &move, &err);
+	if (r < 0)
+		return r;
+	if (!hold) {
+		rollout->held = held;
+		rollout->target = target;
+	}
+	moves_done(group, &move);
+	return 0;
+}
+
 /* ---- the guard ---- */
 
 /* Puts our program back, a few times: who fights over a group loses traffic to neither. */

@@ -12,6 +12,9 @@
 #include "sys/pidfd.h"
 
 #define RETRY_NS (500 * NSEC_PER_MSEC)
+/* A stranger may be somebody's later: who holds its socket is looked up again. */
+#define JUDGE_NS     NSEC_PER_SEC
+#define JUDGE_MAX_NS (60 * NSEC_PER_SEC)
 
 /* ---- whose it is ---- */
 
@@ -20,11 +23,13 @@ static bool entry_matches(const struct config_steer_member *entry,
 {
 	switch (entry->source) {
 	case CONFIG_STEER_PROCESS:
+		if (entry->name[0] == '/')
+			return sock_process_runs(process->pid, entry->name);
 		return !strcmp(entry->name, process->comm) || !strcmp(entry->name, process->exe);
 	case CONFIG_STEER_UNIT:
 		return !strcmp(entry->name, process->unit);
 	case CONFIG_STEER_PID:
-		return entry->pid == (uint32_t)process->pid;
+		return sock_process_descends(process->pid, (pid_t)entry->pid);
 	case CONFIG_STEER_ANY:
 		return true;
 	case CONFIG_STEER_JOIN:
@@ -61,6 +66,7 @@ static void find_entry(const struct group *group, struct member *member,
 		return; /* it has joined */
 	if (!group->config->member_count && count) {
 		member->view.source = "any";
+		member->view.weight = 100;
 		return;
 	}
 	for (size_t i = 0; i < group->config->member_count; i++)
@@ -86,8 +92,9 @@ static bool name_owner(struct member *member, const struct sock_owners *owners)
 	for (size_t i = 0; i < count; i++) {
 		if (is_self(owners, &holds[i]))
 			continue;
-		/* The eldest: a master that holds its workers' sockets outlives them. */
-		if (!first) {
+		/* The eldest: a master that holds its workers' sockets outlives them.  Not init,
+		 * which only bound it for a service. */
+		if (!first || first->pid == 1) {
 			first = &owners->processes[holds[i].process];
 			member->owner_fd = holds[i].fd;
 		}
@@ -97,12 +104,26 @@ static bool name_owner(struct member *member, const struct sock_owners *owners)
 		return false;
 	member->view.pid = (uint32_t)first->pid;
 	snprintf(member->view.comm, sizeof(member->view.comm), "%s", first->comm);
-	snprintf(member->view.unit, sizeof(member->view.unit), "%.63s", first->unit);
+	snprintf(member->view.unit, sizeof(member->view.unit), "%s", first->unit);
 	return true;
+}
+
+/* Ever more rarely: a look through /proc is dear. */
+static void reconsider(struct member *member, uint64_t now)
+{
+	if (now < member->judge_ns)
+		return;
+	member->rejudge |= member->judge_ns != 0;
+	member->judge_wait_ns = member->judge_wait_ns ? 2 * member->judge_wait_ns : JUDGE_NS;
+	if (member->judge_wait_ns > JUDGE_MAX_NS)
+		member->judge_wait_ns = JUDGE_MAX_NS;
+	member->judge_ns = now + member->judge_wait_ns;
 }
 
 void members_check_owners(struct group *group)
 {
+	uint64_t now = clock_now_ns();
+
 	for (size_t i = 0; i < group->member_count; i++) {
 		struct member *member = &group->members[i];
 
@@ -110,7 +131,34 @@ void members_check_owners(struct group *group)
 		if (!member->fresh && !member->join_id)
 			member->orphan = !pidfd_holds((pid_t)member->view.pid, member->owner_fd,
 						      member->view.inode);
+		if (!member->fresh && !member->view.source[0])
+			reconsider(member, now);
 	}
+}
+
+/* The configuration's entries are others than those that it was judged by, or other processes hold
+ * it: a service has come for a socket that systemd bound, a supervisor has started its program. */
+static void judge_again(struct group *group, struct member *member,
+			const struct sock_owners *owners)
+{
+	uint32_t weight = member->view.weight;
+	bool was = member->view.source[0], is;
+	char text[64];
+
+	member->rejudge = false;
+	member->view.source = "";
+	find_entry(group, member, owners);
+	is = member->view.source[0];
+	if (!is)
+		member->view.weight = weight;
+	if (was && !is)
+		member->view.state = STEER_QUARANTINED;
+	if (was != is)
+		member->complained = false;
+	group->parts[member->part].dirty = true;
+	if (!was && is && name_owner(member, owners))
+		log_info("group %s: %s is a member by %s", group->name, member_text(member, text),
+			 member->view.source);
 }
 
 static void adopt(const struct group *group, struct member *member,
@@ -196,6 +244,8 @@ int members_take_in(struct group *group, struct member *member, int socket, stru
 		return r;
 	member->view.slot = slot;
 	part->dirty = true;
+	if (is_new)
+		steering_index_forget(group, slot);
 	/* What was counted for the slot's last owner. */
 	if (is_new && steer_member_counters(part->steer, slot, &member->before) < 0)
 		memset(&member->before, 0, sizeof(member->before));
@@ -242,7 +292,8 @@ int members_socket(struct group *group, size_t part, struct err *err)
 	for (size_t i = 0; i < group->member_count; i++) {
 		const struct member *member = &group->members[i];
 
-		if (member->part != part || !member->view.pid)
+		if (member->part != part || !member->view.pid ||
+		    member->row.group != group->parts[part].group)
 			continue;
 		r = pidfd_take_socket_at((pid_t)member->view.pid, member->owner_fd,
 					 member->view.inode, err);
@@ -318,6 +369,8 @@ void members_admit(struct group *group, const struct sock_owners *owners, uint64
 			admit(group, member, owners, now);
 		else if (member->orphan && member->sought)
 			adopt(group, member, owners);
+		if (member->rejudge && member->sought && !member->fresh)
+			judge_again(group, member, owners);
 		member->sought = false;
 	}
 }

@@ -43,6 +43,13 @@ static enum steer_mode mode_of(const struct group *group)
 	return STEER_FALLBACK;
 }
 
+bool part_decides(const struct group *group, size_t p)
+{
+	const struct part *part = &group->parts[p];
+
+	return mode_of(group) == STEER_ENFORCE && part->attached && !part->foreign;
+}
+
 static void set_mode(struct group *group, struct part *part)
 {
 	enum steer_mode mode = mode_of(group);
@@ -74,7 +81,7 @@ static void heed_pins(struct group *group, const struct part *part, uint64_t now
 
 /* What the pins have in force is how far the group is, even where a predecessor died before he had
  * written it down.  Fallback is heed_pins' affair: what is below it only the state file knows. */
-static void adopt_mode(struct group *group, const struct part *part)
+static void adopt_mode(struct group *group, struct part *part)
 {
 	static const enum rollout_state states[] = {
 		[STEER_OBSERVE] = ROLLOUT_OBSERVE,
@@ -87,6 +94,10 @@ static void adopt_mode(struct group *group, const struct part *part)
 
 	if (mode == STEER_FALLBACK || mode == mode_of(group))
 		return;
+	if (group->unproven) {
+		set_mode(group, part);
+		return;
+	}
 	is.state = states[mode];
 	is.canary_permille = mode == STEER_CANARY ? steer_canary_permille(part->steer) : 0;
 	is.fallback = false;

@@ -104,8 +104,14 @@ static void hand_out(struct steering *steering, const struct space *space, bool 
 static bool read_space(struct steering *steering, struct space *space, bool udp)
 {
 	struct err err = { 0 };
-	int r = steer_truth_read(steering->truth, space->fd, udp ? IPPROTO_UDP : IPPROTO_TCP,
-				 &space->rows[udp], &err);
+	int r;
+
+	if (space->fd < 0) {
+		space->rows[udp].count = 0;
+		return true;
+	}
+	r = steer_truth_read(steering->truth, space->fd, udp ? IPPROTO_UDP : IPPROTO_TCP,
+			     &space->rows[udp], &err);
 
 	if (r < 0 && !space->complained)
 		log_error("%s", err.text);
@@ -122,7 +128,8 @@ static int compare_inodes(const void *a, const void *b)
 
 static bool is_to_be_sought(const struct group *group, const struct member *member, uint64_t now)
 {
-	return member->orphan || (member->fresh && !group->full && member->retry_ns <= now);
+	return member->orphan || member->rejudge ||
+	       (member->fresh && !group->full && member->retry_ns <= now);
 }
 
 /* The kernel's own list, or /proc where that cannot be had. */

@@ -53,7 +53,7 @@ static uint64_t sent_since(struct space *space)
 	int64_t now = 0, before = space->resets;
 	bool known = space->resets_known;
 
-	if (netns_enter(space->fd, NULL) < 0)
+	if (space->fd < 0 || netns_enter(space->fd, NULL) < 0)
 		return 0;
 	space->resets_known = read_resets(&now);
 	netns_leave();

@@ -13,6 +13,7 @@
 #include "steering_internal.h"
 
 #define STATE_VERSION 1
+#define PLACE_LEN     384
 
 static json_t *save_policy(const struct config_steer_policy_options *policy)
 {
@@ -35,20 +36,38 @@ static json_t *save_members(const struct group *group)
 
 		if (member->view.state == STEER_QUARANTINED)
 			continue;
-		json_array_append_new(members,
-				      json_pack("{s:I,s:i,s:I,s:I,s:s}", "cookie",
-						(json_int_t)member->view.cookie, "state",
-						(int)member->view.state, "weight",
-						(json_int_t)member->view.weight, "generation",
-						(json_int_t)member->view.generation, "label",
-						member->view.label));
+		json_array_append_new(
+			members,
+			json_pack("{s:I,s:i,s:I,s:I,s:s,s:I}", "cookie",
+				  (json_int_t)member->view.cookie, "state", (int)member->view.state,
+				  "weight", (json_int_t)member->view.weight, "generation",
+				  (json_int_t)member->view.generation, "label", member->view.label,
+				  "drain_deadline_ns", (json_int_t)member->drain_deadline_ns));
 	}
 	return members;
 }
 
+/* Where its sockets are: elsewhere, the name is another group's. */
+static void place_of(const struct config_steer_group *config, char text[PLACE_LEN])
+{
+	char address[ADDR_TEXT_LEN];
+
+	snprintf(text, PLACE_LEN, "%s %s %u %.300s", config->udp ? "udp" : "tcp",
+		 config->any_family ? "any" : addr_format(&config->address, address), config->port,
+		 config->netns ? config->netns : "");
+}
+
+static void save_place(const struct group *group, json_t *saved)
+{
+	char text[PLACE_LEN];
+
+	place_of(group->config, text);
+	json_object_set_new(saved, "place", json_string(text));
+}
+
 static json_t *save_group(const struct group *group)
 {
-	char point[ROLLOUT_POINT_LEN], highest[ROLLOUT_POINT_LEN];
+	char point[ROLLOUT_POINT_LEN], highest[ROLLOUT_POINT_LEN], target[ROLLOUT_POINT_LEN];
 	json_t *saved =
 		json_pack("{s:s,s:s,s:s,s:b,s:b,s:b,s:b,s:i,s:o}", "name", group->name, "point",
 			  rollout_point_print(rollout_point(&group->rollout), point), "highest",
@@ -57,8 +76,13 @@ static json_t *save_group(const struct group *group)
 			  group->rollout.reverted, "detached", group->detached, "fallback_by",
 			  (int)group->rollout.fallback_by, "members", save_members(group));
 
-	if (group->policy_overridden)
-		json_object_set_new(saved, "policy", save_policy(&group->policy));
+	save_place(group, saved);
+	if (group->rollout.held)
+		json_object_set_new(
+			saved, "held_at",
+			json_string(rollout_point_print(group->rollout.target, target)));
+	json_object_set_new(saved, group->policy_overridden ? "policy" : "configured_policy",
+			    save_policy(&group->policy));
 	return saved;
 }
 
@@ -98,25 +122,29 @@ void steering_save_state(struct steering *steering)
 	if (text)
 		r = write_file(steering->state_path, text);
 	free(text);
-	if (r < 0)
-		log_error("cannot save %s: %s; a restart begins at the configuration's state",
+	if (r < 0 && !steering->unsaved)
+		log_error("cannot save %s: %s; it is tried again, until then a restart begins at "
+			  "what was saved before",
 			  steering->state_path, strerror(-r));
-	steering->save = false;
+	if (r == 0 && steering->unsaved)
+		log_notice("saved %s again", steering->state_path);
+	steering->unsaved = steering->save = r < 0;
 }
 
-static void load_policy(struct group *group, json_t *from)
+static bool load_policy(json_t *from, struct config_steer_policy_options *ret)
 {
 	json_int_t mask = 0, timeout = 0, flows = 0, indices = 0;
 	int offset = 0, length = 0, shift = 0;
 	const char *name;
 
-	if (json_unpack(from, "{s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:I}", "name", &name, "offset", &offset,
+	if (!from ||
+	    json_unpack(from, "{s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:I}", "name", &name, "offset", &offset,
 			"length", &length, "shift", &shift, "mask", &mask, "flow_timeout_ns",
 			&timeout, "max_flows", &flows, "max_indices", &indices) < 0)
-		return;
+		return false;
 	for (int i = STEER_HASH; i <= STEER_GENERATION; i++)
 		if (!strcmp(name, steer_policy_name((enum steer_policy)i))) {
-			group->policy = (struct config_steer_policy_options){
+			*ret = (struct config_steer_policy_options){
 				.policy = (enum config_steer_policy)i,
 				.offset = (uint16_t)offset,
 				.length = (uint8_t)length,
@@ -126,8 +154,45 @@ static void load_policy(struct group *group, json_t *from)
 				.max_flows = (uint32_t)flows,
 				.max_indices = (uint32_t)indices,
 			};
-			group->policy_overridden = true;
+			return true;
 		}
+	return false;
+}
+
+/* A policy that the configuration has changed meanwhile is not proven yet. */
+static void follow_policy(struct group *group, json_t *from, struct rollout *saved)
+{
+	struct config_steer_policy_options was;
+
+	group->policy_overridden = load_policy(json_object_get(from, "policy"), &group->policy);
+	if (group->policy_overridden ||
+	    !load_policy(json_object_get(from, "configured_policy"), &was) ||
+	    steering_same_policy(&was, &group->policy))
+		return;
+	group->unproven = true;
+	if (saved->state <= ROLLOUT_SHADOW)
+		return;
+	log_notice("group %s: goes back to shadow: the configuration has another policy",
+		   group->name);
+	saved->state = ROLLOUT_SHADOW;
+	saved->canary_permille = 0;
+}
+
+static bool is_elsewhere(const struct group *group, json_t *from)
+{
+	const char *was = json_string_value(json_object_get(from, "place"));
+	char is[PLACE_LEN];
+
+	place_of(group->config, is);
+	return was && strcmp(was, is) != 0;
+}
+
+/* What an operator held back stays so. */
+static void load_hold(json_t *from, struct rollout *saved)
+{
+	const char *target = json_string_value(json_object_get(from, "held_at"));
+
+	saved->held = target && rollout_point_parse(target, &saved->target, NULL) == 0;
 }
 
 static void load_group(struct steering *steering, json_t *from)
@@ -146,6 +211,9 @@ static void load_group(struct steering *steering, json_t *from)
 	if (!group || rollout_point_parse(point, &at, NULL) < 0 ||
 	    rollout_point_parse(highest, &top, NULL) < 0)
 		return;
+	group->moved = is_elsewhere(group, from);
+	if (group->moved)
+		return;
 	saved.state = at.state;
 	saved.canary_permille = at.permille;
 	saved.highest = top;
@@ -153,12 +221,10 @@ static void load_group(struct steering *steering, json_t *from)
 	saved.fallback = fallback;
 	saved.fallback_by = (enum rollout_actor)by;
 	saved.reverted = reverted;
-	saved.target = group->rollout.target;
-	saved.automatic = group->rollout.automatic;
+	load_hold(from, &saved);
+	follow_policy(group, from, &saved);
 	rollout_adopt(&group->rollout, &saved, clock_now_ns());
 	group->detached = detached;
-	if (json_object_get(from, "policy"))
-		load_policy(group, json_object_get(from, "policy"));
 	json_decref(group->saved_members);
 	group->saved_members = json_incref(json_object_get(from, "members"));
 }
@@ -179,6 +245,9 @@ bool state_of_member(const struct group *group, struct member *member)
 				&label) < 0 ||
 		    (uint64_t)cookie != member->view.cookie)
 			continue;
+		/* Of this boot, as the cookie is. */
+		member->drain_deadline_ns =
+			(uint64_t)json_integer_value(json_object_get(row, "drain_deadline_ns"));
 		member->view.weight = (uint32_t)weight;
 		member->view.generation = (uint32_t)generation;
 		snprintf(member->view.label, sizeof(member->view.label), "%s", label);
@@ -218,12 +287,39 @@ int steering_load_state(struct steering *steering, struct err *err)
 
 int steering_open_audit(struct steering *steering, struct err *err)
 {
+	struct stat status;
+	char last = '\n';
+
 	steering->audit_fd = open(steering->audit_path,
-				  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+				  O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (steering->audit_fd < 0)
 		return err_set(err, -errno, "cannot open the audit log %s: %s",
 			       steering->audit_path, strerror(errno));
+	if (fstat(steering->audit_fd, &status) == 0 && status.st_size)
+		steering->audit_torn = pread(steering->audit_fd, &last, 1, status.st_size - 1) ==
+					       1 &&
+				       last != '\n';
 	return 0;
+}
+
+/* One write a line: appended whole, whoever else writes.  What a full disk has cut off spoils no
+ * line but its own. */
+static void append(struct steering *steering, const char *text)
+{
+	struct buf out;
+	ssize_t n;
+
+	buf_init(&out);
+	buf_printf(&out, "%s%s\n", steering->audit_torn ? "\n" : "", text);
+	if (!buf_failed(&out)) {
+		n = write(steering->audit_fd, out.data, out.len);
+		if (n > 0)
+			steering->audit_torn = (size_t)n < out.len;
+		if (n < 0 || (size_t)n < out.len)
+			log_error("cannot write to %s: %s", steering->audit_path,
+				  strerror(n < 0 ? errno : ENOSPC));
+	}
+	buf_done(&out);
 }
 
 void steering_audit(struct steering *steering, json_t *line)
@@ -244,15 +340,7 @@ void steering_audit(struct steering *steering, json_t *line)
 	json_decref(line);
 	if (!text)
 		return;
-	/* One write a line: appended whole, whoever else writes. */
-	if (steering->audit_fd >= 0) {
-		struct buf out;
-
-		buf_init(&out);
-		buf_printf(&out, "%s\n", text);
-		if (!buf_failed(&out) && write(steering->audit_fd, out.data, out.len) < 0)
-			log_error("cannot write to %s: %s", steering->audit_path, strerror(errno));
-		buf_done(&out);
-	}
+	if (steering->audit_fd >= 0)
+		append(steering, text);
 	free(text);
 }

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,38 +44,60 @@ static void copy_printable(const char *text, size_t length, char *ret, size_t si
 	ret[length] = '\0';
 }
 
-static void read_exe(pid_t pid, char *ret, size_t size)
+/* The executable's path into target[PATH_MAX]; "": it cannot be read. */
+static void read_exe_path(pid_t pid, char *target)
 {
 	static const char deleted[] = " (deleted)"; /* replaced since by an upgrade */
 	const size_t tail = sizeof(deleted) - 1;
-	char path[64], target[4096];
-	const char *name;
+	char path[64];
 	ssize_t n;
 
-	ret[0] = '\0';
 	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
-	n = readlink(path, target, sizeof(target) - 1);
-	if (n <= 0)
-		return;
-	target[n] = '\0';
-	if ((size_t)n > tail && !strcmp(target + n - tail, deleted))
+	n = readlink(path, target, PATH_MAX - 1);
+	target[n > 0 ? n : 0] = '\0';
+	if (n > (ssize_t)tail && !strcmp(target + n - tail, deleted))
 		target[(size_t)n - tail] = '\0';
+}
+
+static void read_exe(pid_t pid, char *ret, size_t size)
+{
+	char target[PATH_MAX];
+	const char *name;
+
+	read_exe_path(pid, target);
 	name = strrchr(target, '/');
 	name = name ? name + 1 : target;
 	copy_printable(name, strlen(name), ret, size);
 }
 
-/* Field 22 of /proc/PID/stat; the second may hold anything but ends with the last ")". */
-static uint64_t start_of(const char *stat)
+bool sock_process_runs(pid_t pid, const char *path)
+{
+	char target[PATH_MAX], real[PATH_MAX];
+
+	read_exe_path(pid, target);
+	return !strcmp(target, path) || (realpath(path, real) && !strcmp(target, real));
+}
+
+/* A number of /proc/PID/stat; the second field may hold anything but ends with the last ")". */
+static uint64_t field_of(const char *stat, int number)
 {
 	const char *at = strrchr(stat, ')');
 
-	for (int field = 2; at && field < 22; field++) {
+	for (int field = 2; at && field < number; field++) {
 		at = strchr(at, ' ');
 		if (at)
 			at++;
 	}
 	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+bool sock_process_descends(pid_t pid, pid_t from)
+{
+	char text[4096];
+
+	while (pid > 1 && pid != from)
+		pid = read_text(pid, "stat", text, sizeof(text)) > 0 ? (pid_t)field_of(text, 4) : 0;
+	return pid == from;
 }
 
 static bool ends_with(const char *text, size_t length, const char *suffix)
@@ -129,7 +152,7 @@ int sock_process_read(pid_t pid, struct sock_process *ret)
 	ret->pid = pid;
 	if (read_text(pid, "stat", text, sizeof(text)) <= 0)
 		return -ESRCH;
-	ret->start_ticks = start_of(text);
+	ret->start_ticks = field_of(text, 22);
 	n = read_text(pid, "comm", text, sizeof(text));
 	if (n > 0)
 		copy_printable(text, (size_t)n - (text[n - 1] == '\n'), ret->comm,

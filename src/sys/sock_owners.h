@@ -22,7 +22,7 @@ struct sock_process {
 	uint64_t start_ticks; /* since boot: with pid, who it is; 0: not known */
 	char comm[16];	      /* "nginx" */
 	char exe[64];	      /* the program's file name; "" if it cannot be read */
-	char unit[128];	      /* "nginx.service": the system's unit, from its cgroup; "": none */
+	char unit[256];	      /* "nginx.service": the system's unit, from its cgroup; "": none */
 };
 
 struct sock_hold {
@@ -55,6 +55,11 @@ const struct sock_hold *sock_owners_of(const struct sock_owners *owners, uint64_
 				       size_t *ret_count);
 /* Who this is; texts "" where the process is gone.  Returns 0 or -ESRCH. */
 int sock_process_read(pid_t pid, struct sock_process *ret);
+
+/* Whether that is its executable, by a link or not; also of one that was replaced since. */
+bool sock_process_runs(pid_t pid, const char *path);
+/* Whether it is that process or one of its descendants. */
+bool sock_process_descends(pid_t pid, pid_t from);
 
 /* The unit in the text of /proc/PID/cgroup, into unit[size]: the first part of the path that is a
  * service or scope ("user@1000.service", not the user's own unit within).  "": none. */

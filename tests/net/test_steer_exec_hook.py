@@ -71,6 +71,30 @@ def steered(net, protocol):
     return SteerLoom(net, [group(protocol, members=[{"join": True}], guard="off", quarantine="20ms")], poll="10ms")
 
 
+CLOSES_ALL = """
+import os, socket
+os.closerange(3, 1000)
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.bind(("{address}", {port}))
+while True:
+    data, peer = sock.recvfrom(2000)
+    sock.sendto(b"0 " + data, peer)
+"""
+
+
+def test_a_program_that_closes_all_it_has_inherited_keeps_its_socket(net):
+    with steered(net, "udp") as loom:
+        env = dict(os.environ, LOOM_BIND_LIBRARY=str(BUILD / "src/libloom/libloom-bind.so"))
+        worker = net.host.spawn("exec", BUILD / "loom", "exec", "--listen", f"udp:{ADDRESS}:{PORT}", "--hook", "--socket",
+                                loom.join, "--ready-after", "100", "--", sys.executable, "-c",
+                                CLOSES_ALL.format(address=ADDRESS, port=PORT), env=env)
+        loom.settled(1)
+        with net.load("echo", count=100) as load:
+            load.finish()
+        assert load.failed() == 0, load.complaint()
+        net.lab.end(worker)
+
+
 @pytest.mark.parametrize("protocol, kind", [("tcp", "line"), ("udp", "echo")])
 def test_workers_are_replaced_under_load_without_loss(net, protocol, kind):
     with steered(net, protocol) as loom, Exec(net, protocol) as workers:

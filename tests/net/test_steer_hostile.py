@@ -80,6 +80,27 @@ def test_a_program_that_another_member_attaches_or_takes_away_is_put_right(net, 
     assert load.failed() == 0, load.complaint()
 
 
+def test_nobody_is_called_drained_while_another_decides(net):
+    """Who is told so stops a process, and loses what the kernel's hash, or another program, has given it."""
+    with net.python("tcp") as server, steered(net, "tcp") as loom, net.load("line", lanes=8) as load:
+        loom.settled(4)
+        loom.rollout("enforced")
+        attach_foreign(server.workers[0], 1)
+        loom.until("it is seen", lambda g: not g["attached"])
+        assert "another program" in loom.steer("drain", "g", "slot:1", check=False).stderr
+        loom.steer("attach", "g")
+        server.send(1, signal.SIGSTOP)
+        load.more(20)
+        loom.steer("drain", "g", "slot:1")
+        loom.steer("fallback", "g")
+        server.send(1, signal.SIGCONT)
+        load.more(500)
+        assert [row["state"] for row in loom.group()["members"]] == ["active", "draining", "active", "active"]
+        loom.steer("resume", "g")
+        loom.rollout("enforced")
+        loom.until("it is empty", lambda g: g["members"][1]["state"] == "drained")
+
+
 def test_who_attaches_again_and_again_wins_and_the_group_falls_back(net, server):
     with steered(net, guard=FOREIGN) as loom, net.load("echo", rate=2000) as load:
         loom.settled(4)
@@ -242,6 +263,55 @@ def test_wildcard_and_specific_sockets_on_a_port_are_two_groups(net):
             assert counters["selected"] == 900 and counters["slot_foreign"] == 0
 
 
+def test_who_is_left_of_one_family_does_not_serve_the_other(net):
+    with net.python("udp", 2, address="0.0.0.0") as four, net.python("udp", 1, first=10, address="::") as six, \
+            steered(net, address="*") as loom:
+        loom.settled(3)
+        loom.rollout("enforced")
+        assert "IPv6" in loom.steer("drain", "g", f"pid:{six.workers[10]}", check=False).stderr
+        assert "IPv6" in loom.steer("swap", "g", "--from", f"pid:{six.workers[10]}", "--to", f"pid:{four.workers[0]}",
+                                    check=False).stderr
+        assert len(loom.members()) == 3
+        with net.python("udp", 1, first=11, address="::") as newer:
+            loom.steer("swap", "g", "--from", f"pid:{six.workers[10]}", "--to", f"pid:{newer.workers[11]}")
+            assert {row["pid"] for row in loom.members()} == set(four.workers.values()) | set(newer.workers.values())
+
+
+BOTH_WAYS = """
+import signal, socket, sys
+sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(sys.argv[1]))
+sock.bind(("::", {port}))
+print("bound", flush=True)
+signal.pause()
+"""
+
+
+def test_a_second_kernel_group_on_the_address_takes_nothing_from_the_first(net):
+    """Sockets of IPv6 with and without IPv4 are two; which of them the kernel tells first is by chance."""
+    def bound(only):
+        process = net.host.spawn(f"both-{only}", "python3", "-c", BOTH_WAYS.format(port=PORT), only)
+        process.wait_line("^bound")
+        return process
+
+    for _ in range(5):
+        first = bound(0)
+        with steered(net, address="::") as loom:
+            (row,) = loom.settled(1)
+            loom.rollout("enforced")
+            second = bound(1)
+            loom.until("both are seen", lambda g: len(g["members"]) == 2 and g["members"][1]["slot"] is not None and
+                       g["members"][1]["age_ns"] > 500_000_000)
+            found = loom.group()
+            assert [row["id"] for row in loom.members()] == [row["id"]] and found["attached"]
+            assert len([line for line in loom.process.lines if "attached by automatic" in line]) == 1
+            # What is left counts.
+            net.lab.end(first)
+            loom.until("the second one's turn", lambda g: [row["state"] for row in g["members"]] == ["active"] and g["attached"])
+        net.lab.end(second)
+
+
 def test_a_socket_of_another_port_may_not_join(net):
     with steered(net, "tcp", members=[{"join": True}]) as loom:
         member = Member(net, "tcp", 1, "g", port=PORT + 1)
@@ -289,6 +359,50 @@ for fd in 1, 2:
     os.dup2(os.open("/dev/null", os.O_WRONLY), fd)
 signal.pause() if not os.fork() else os._exit(signal.sigwait({{signal.SIGUSR1}}))
 """
+
+
+INIT = """
+import socket, subprocess, sys
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+sock.bind(("{address}", {port}))
+subprocess.Popen(["sleep", "infinity"], pass_fds=[sock.fileno()])
+subprocess.run(sys.argv[1:])
+"""
+
+
+def test_a_socket_that_init_bound_is_its_services(net):
+    """Socket activation: systemd holds it as well, and is the eldest."""
+    prefix = ["unshare", "-pf", "--kill-child", "--mount-proc", "python3", "-c", INIT.format(address=ADDRESS, port=PORT)]
+    with SteerLoom(net, [group(members=[{"process": "sleep"}], guard="off")], prefix=prefix) as loom:
+        (row,) = loom.settled(1)
+        assert row["pid"] != 1 and row["comm"] == "sleep"
+
+
+BOUND_FOR_ANOTHER = """
+import signal, socket, subprocess
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+sock.bind(("{address}", {port}))
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+print("bound", flush=True)
+signal.sigwait([signal.SIGUSR1])
+subprocess.run(["sleep", "infinity"], pass_fds=[sock.fileno()])
+"""
+
+
+def test_a_socket_that_was_bound_for_a_program_that_comes_later_is_its(net):
+    """As systemd does, and supervisors."""
+    with steered(net, members=[{"process": "sleep"}]) as loom:
+        binder = net.host.spawn("binder", "python3", "-c", BOUND_FOR_ANOTHER.format(address=ADDRESS, port=PORT))
+        binder.wait_line("^bound")
+        binder_seen = "no members entry names it"
+        loom.process.wait_line(binder_seen)
+        binder.send(signal.SIGUSR1)
+        loom.until("it is a member", lambda g: [row["state"] for row in g["members"]] == ["active"], timeout=10)
+        assert len([line for line in loom.process.lines if binder_seen in line]) == 1
+        (child,) = run("pgrep", "-P", str(binder.pid)).stdout.split()
+        os.kill(int(child), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("named", ["at once", "later"])

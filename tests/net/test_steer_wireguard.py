@@ -1,10 +1,16 @@
 """WireGuard: messages reach the socket that owns their receiver index, whatever address they come from."""
+import ctypes
+import errno
 import random
+import signal
+import socket
 import struct
 
 import pytest
 
-from steering import ADDRESS, SteerLoom, group, steer_lab
+from balancer import BUILD
+from lab import LabError, until
+from steering import ADDRESS, PORT, SteerLoom, group, steer_lab
 from wireguard import DATA, INITIATION, NEAR, RESPONSE, COOKIE_REPLY, Group, Peers, Relay
 
 SOCKETS = 4
@@ -115,6 +121,81 @@ def explained(loom, index):
     """The slot that a data message's index leads to."""
     payload = struct.pack("<II", DATA, index) + bytes(24)
     return loom.api("GET", f"/steer/groups/g/explain?source=127.0.0.9&port=4000&payload={payload.hex()}")["slot"]
+
+
+def test_a_table_of_indices_that_is_full_grows_with_its_policy_and_loses_nothing(net, sockets):
+    with SteerLoom(net, [group(policy={"name": "wireguard", "max_indices": 64}, members=[{"any": True}], guard="off")]) as loom:
+        slot_of = slots(loom, sockets.cookies)
+        owners = random_owners(1000)
+        few = dict(list(owners.items())[:64])
+        publish(loom, few, slot_of)
+        with pytest.raises(LabError, match="raise policy.max_indices"):
+            publish(loom, owners, slot_of)
+        loom.policy("wireguard", max_indices=1000)
+        assert sockets.run(few)["misdirected"] == 0
+        publish(loom, owners, slot_of)
+        assert loom.group()["indices"] == 1000 and sockets.run(owners)["misdirected"] == 0
+        # A successor of the daemon that is told another size changes it as well.
+        loom.stop()
+        loom.config["steering"]["groups"][0]["policy"]["max_indices"] = 5000
+        loom.write()
+        loom.start()
+        assert loom.group()["indices"] == 1000 and sockets.run(owners)["misdirected"] == 0
+
+
+def test_indices_of_a_member_that_has_gone_are_not_its_successors(net):
+    policy = {"name": "wireguard", "max_indices": 64}
+    with net.python("udp", port=PORT + 1) as server, SteerLoom(net, [group(port=PORT + 1, policy=policy, guard="off",
+                                                                           members=[{"any": True}])]) as loom:
+        slot = next(row["slot"] for row in loom.settled(4) if row["pid"] == server.workers[2])
+        loom.api("PUT", "/steer/groups/g/indices", {"indices": list(range(64)), "slot": slot})
+        server.send(2, signal.SIGKILL)
+        assert loom.settled(3) and loom.group()["indices"] == 0
+        with net.python("udp", workers=1, first=9, port=PORT + 1) as other:
+            successor = next(row["slot"] for row in loom.settled(4) if row["pid"] == other.workers[9])
+            assert successor == slot and explained(loom, 7) is not None
+            loom.api("PUT", "/steer/groups/g/indices", {"indices": list(range(100, 164)), "slot": successor})
+            assert loom.group()["indices"] == 64
+
+
+class Publisher:
+    """A member that joins by libloom and publishes."""
+
+    class Options(ctypes.Structure):
+        _fields_ = [("size", ctypes.c_size_t), ("group", ctypes.c_char_p), ("label", ctypes.c_char_p),
+                    ("socket", ctypes.c_char_p), *((name, ctypes.c_uint32) for name in
+                                                   ("weight", "generation", "timeout_ms", "retry_ms"))]
+
+    def __init__(self, net, loom):
+        self.library = ctypes.CDLL(BUILD / "src/libloom/libloom.so")
+        with net.host.entered():
+            self.sock = socket.socket(type=socket.SOCK_DGRAM)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self.sock.bind((ADDRESS, PORT))
+        options = self.Options(ctypes.sizeof(self.Options), b"g", None, str(loom.join).encode())
+        self.handle = ctypes.c_void_p()
+        assert self.library.loom_steer_join(ctypes.byref(self.handle), ctypes.byref(options), self.sock.fileno()) == 0
+        assert self.library.loom_steer_state(self.handle) == 1
+
+    def publish(self, *indices):
+        return self.library.loom_steer_publish(self.handle, (ctypes.c_uint32 * len(indices))(*indices),
+                                               ctypes.c_size_t(len(indices)))
+
+    def close(self):
+        self.library.loom_steer_close(self.handle)
+        self.sock.close()
+
+
+def test_a_publication_that_is_refused_takes_nothing_back_that_was_there(net):
+    with SteerLoom(net, [group(policy="wireguard", guard="off")]) as loom:
+        one, other = Publisher(net, loom), Publisher(net, loom)
+        assert one.publish(1, 2, 2) == other.publish(3) == 0 and loom.group()["indices"] == 3
+        assert one.publish(4, 1, 3) == -errno.EEXIST
+        slot = explained(loom, 2)
+        assert loom.group()["indices"] == 3 and explained(loom, 1) == slot != explained(loom, 3)
+        one.close()
+        until("its indices are gone", lambda: loom.group()["indices"] == 1)
+        other.close()
 
 
 def test_real_peers_from_many_source_ports_reach_the_owner_of_their_index(net, peers):

@@ -163,6 +163,50 @@ void steer_unpin(const char *pin_dir)
 	rmdir(pin_dir);
 }
 
+static size_t read_cookies(int map, uint64_t *cookies)
+{
+	struct steer_tables *tables = calloc(1, sizeof(*tables));
+	__u32 zero = 0;
+	size_t count = 0;
+
+	if (tables && is_of_size(map, sizeof(*tables)) &&
+	    bpf_map_lookup_elem(map, &zero, tables) == 0)
+		for (size_t i = 0; i < STEER_RETIRED_MAX; i++) {
+			uint64_t cookie = tables->half[i / STEER_MAX_SLOTS]
+						  .members[i % STEER_MAX_SLOTS]
+						  .cookie;
+
+			if (cookie)
+				cookies[count++] = cookie;
+		}
+	free(tables);
+	return count;
+}
+
+size_t steer_retire_pinned(const char *pin_dir, uint64_t *cookies)
+{
+	static const enum steer_map maps[] = { STEER_MAP_TABLES, STEER_MAP_SOCKS, STEER_MAP_HELD };
+	size_t count = 0;
+
+	steer_fallback_pinned(pin_dir, NULL);
+	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
+		char path[300];
+		int map;
+
+		pin_path(pin_dir, maps[i], path);
+		map = bpf_obj_get(path);
+		if (map < 0)
+			continue;
+		if (maps[i] == STEER_MAP_TABLES)
+			count = read_cookies(map, cookies);
+		for (__u32 slot = 0; maps[i] != STEER_MAP_TABLES && slot < STEER_MAX_SLOTS; slot++)
+			bpf_map_delete_elem(map, &slot);
+		close(map);
+	}
+	steer_unpin(pin_dir);
+	return count;
+}
+
 void steer_close(struct steer *steer, enum plane_exit how)
 {
 	if (!steer)

@@ -87,6 +87,8 @@ void steer_take(struct steer *steer, uint16_t slot);
 /* rx_index_to_slot.  -ENODEV: the policy has none; -ENOSPC. */
 int steer_index_put(struct steer *steer, uint32_t index, uint16_t slot);
 int steer_index_remove(struct steer *steer, uint32_t index);
+/* All of a slot's; gone: how many of each vshard those were, added to what is there. */
+int steer_index_forget(struct steer *steer, uint16_t slot, uint32_t gone[STEER_VSHARDS]);
 /* For those who work out what the program does. */
 uint64_t steer_salt(const struct steer *steer);
 
@@ -103,6 +105,10 @@ int steer_member_counters(const struct steer *steer, uint16_t slot, struct steer
 /* One store into a pinned group's control, whoever runs or does not.  -ENOENT: nothing is pinned.
  */
 int steer_fallback_pinned(const char *pin_dir, struct err *err);
+/* What nobody has a use for any more: fallback, its sockets are free for other maps, the pins go.
+ * cookies: STEER_RETIRED_MAX of them, the sockets that it may have steered; how many. */
+#define STEER_RETIRED_MAX (2 * STEER_MAX_SLOTS)
+size_t steer_retire_pinned(const char *pin_dir, uint64_t *cookies);
 /* Removes the pins below pin_dir; missing ones are no error. */
 void steer_unpin(const char *pin_dir);
 

@@ -2,6 +2,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -11,6 +12,8 @@
 
 #define BUSY_TRIES 4
 #define BUSY_US	   2000
+
+#define INDEX_BATCH 4096 /* more than a bucket ever holds: the kernel hands over whole ones */
 
 static void store(__u32 *word, __u32 value)
 {
@@ -172,6 +175,34 @@ int steer_index_remove(struct steer *steer, uint32_t index)
 		return errno == ENOENT ? 0 : -errno;
 	steer->indices--;
 	return 0;
+}
+
+int steer_index_forget(struct steer *steer, uint16_t slot, uint32_t gone[STEER_VSHARDS])
+{
+	__u32 *keys = calloc(INDEX_BATCH, 2 * sizeof(*keys));
+	__u32 *slots = keys ? keys + INDEX_BATCH : NULL;
+	int map = steer->maps[STEER_MAP_INDEX];
+	__u32 at, count;
+	int r = keys ? 0 : -ENOMEM;
+
+	for (bool first = true; map >= 0 && r == 0; first = false) {
+		__u32 mine = 0;
+
+		count = INDEX_BATCH;
+		if (bpf_map_lookup_batch(map, first ? NULL : &at, &at, keys, slots, &count, NULL) <
+		    0)
+			r = errno == ENOENT ? 1 : -errno; /* the last ones; or a failure */
+		for (__u32 i = 0; r >= 0 && i < count; i++)
+			if (slots[i] == slot) {
+				gone[keys[i] >> 24]++;
+				keys[mine++] = keys[i];
+			}
+		steer->indices -= mine;
+		if (mine && bpf_map_delete_batch(map, keys, &mine, NULL) < 0)
+			r = -errno;
+	}
+	free(keys);
+	return r < 0 ? r : 0;
 }
 
 int steer_fallback_pinned(const char *pin_dir, struct err *err)

@@ -2,12 +2,15 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "steer_internal.h"
 #include "steer_maps.h"
 #include "steer_template.h"
+
+#define COPY_BATCH 4096 /* more than a bucket ever holds: the kernel hands over whole ones */
 
 const char *const steer_pin_names[STEER_MAP_COUNT] = {
 #define STEER_PIN_NAME(name, pin, symbol) [STEER_MAP_##name] = pin,
@@ -83,6 +86,15 @@ static const char *name_of(int map)
 					: "steer_events";
 }
 
+static bool has_room_for(int fd, uint32_t entries)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 length = sizeof(info);
+
+	return !entries || bpf_obj_get_info_by_fd(fd, &info, &length) < 0 ||
+	       info.max_entries >= entries;
+}
+
 /* maps: those there are, and those made now; -1: not needed. */
 static int make_maps(const struct steer *steer, const struct template *template,
 		     const struct steer_const *is, const struct steer_policy_options *policy,
@@ -93,7 +105,8 @@ static int make_maps(const struct steer *steer, const struct template *template,
 	for (int i = 0; i < TEMPLATE_MAPS; i++) {
 		if (!is_needed(i, is))
 			continue;
-		if (i < STEER_MAP_COUNT && steer->maps[i] >= 0) {
+		if (i < STEER_MAP_COUNT && steer->maps[i] >= 0 &&
+		    has_room_for(steer->maps[i], entries_of(i, policy))) {
 			maps[i] = steer->maps[i];
 			continue;
 		}
@@ -123,17 +136,49 @@ static int pin(const struct steer *steer, enum steer_map map, int fd, struct err
 	return 0;
 }
 
+/* Into a larger map: what the program writes from now on, until it is replaced, is lost. */
+static int copy_entries(int from, int to)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 length = sizeof(info), at, count;
+	char *keys, *values;
+	int r = 0;
+
+	if (bpf_obj_get_info_by_fd(from, &info, &length) < 0)
+		return -errno;
+	keys = calloc(COPY_BATCH, info.key_size + info.value_size);
+	if (!keys)
+		return -ENOMEM;
+	values = keys + (size_t)COPY_BATCH * info.key_size;
+	for (bool first = true; r == 0; first = false) {
+		count = COPY_BATCH;
+		if (bpf_map_lookup_batch(from, first ? NULL : &at, &at, keys, values, &count,
+					 NULL) < 0)
+			r = errno == ENOENT ? 1 : -errno; /* the last ones; or a failure */
+		if (r >= 0 && count && bpf_map_update_batch(to, keys, values, &count, NULL) < 0)
+			r = -errno;
+	}
+	free(keys);
+	return r < 0 ? r : 0;
+}
+
 static int keep_new_maps(struct steer *steer, const int maps[TEMPLATE_MAPS], struct err *err)
 {
 	/* The control last: its presence says that the rest is whole. */
 	for (int i = STEER_MAP_COUNT - 1; i >= 0; i--) {
 		int r;
 
-		if (maps[i] < 0 || steer->maps[i] >= 0)
+		if (maps[i] < 0 || maps[i] == steer->maps[i])
 			continue;
+		r = steer->maps[i] < 0 ? 0 : copy_entries(steer->maps[i], maps[i]);
+		if (r < 0)
+			return err_set(err, r, "cannot make map %s larger: %s", name_of(i),
+				       strerror(-r));
 		r = pin(steer, i, maps[i], err);
 		if (r < 0)
 			return r;
+		if (steer->maps[i] >= 0)
+			close(steer->maps[i]);
 		steer->maps[i] = maps[i];
 	}
 	return 0;

@@ -27,7 +27,7 @@ struct steer_member_view {
 	uint32_t pid;  /* the first process that holds it; 0: unknown */
 	uint32_t holders;
 	char comm[16];
-	char unit[64];	    /* systemd's; "" */
+	char unit[256];	    /* systemd's; "" */
 	char label[32];	    /* by libloom; "" */
 	const char *source; /* "process", "unit", "pid", "any", "join"; "" if no entry names it */
 	struct addr address;
