@@ -30,6 +30,14 @@ int addr_compare(const struct addr *a, const struct addr *b)
 	return memcmp(a, b, sizeof(*a));
 }
 
+bool addr_list_has(const struct addr *list, size_t count, const struct addr *addr)
+{
+	for (size_t i = 0; i < count; i++)
+		if (addr_equal(&list[i], addr))
+			return true;
+	return false;
+}
+
 bool addr_is_any(const struct addr *addr)
 {
 	return addr->word[0] == 0 && addr->word[1] == 0 && addr->word[3] == 0 &&

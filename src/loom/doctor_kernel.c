@@ -83,6 +83,7 @@ static void check_helpers(struct doctor *doctor)
 		{ "bpf_skc_lookup_tcp", BPF_FUNC_skc_lookup_tcp, false },
 		{ "bpf_sk_lookup_udp", BPF_FUNC_sk_lookup_udp, false },
 		{ "bpf_fib_lookup", BPF_FUNC_fib_lookup, false },
+		{ "bpf_tcp_raw_gen_syncookie_ipv4", BPF_FUNC_tcp_raw_gen_syncookie_ipv4, true },
 		{ "bpf_ktime_get_coarse_ns", BPF_FUNC_ktime_get_coarse_ns, true },
 	};
 

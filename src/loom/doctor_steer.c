@@ -136,6 +136,15 @@ static bool is_used(const struct steer_read *read, const char *policy)
 	return false;
 }
 
+static void remedy_missing(struct doctor *doctor, const char *missing, const char *otherwise)
+{
+	bool capability = missing && strncmp(missing, "CAP_", 4) == 0;
+
+	doctor_remedy(doctor, "%s",
+		      capability ? "give it to loomd: AmbientCapabilities= of its unit"
+				 : otherwise);
+}
+
 /* A policy that a group has must be possible; another one is worth knowing. */
 static void report_policy(struct doctor *doctor, const struct steer_read *read, const char *policy,
 			  const json_t *capability)
@@ -151,10 +160,36 @@ static void report_policy(struct doctor *doctor, const struct steer_read *read, 
 	}
 	doctor_find(doctor, is_used(read, policy) ? DOCTOR_PROBLEM : DOCTOR_WARNING, subject,
 		    "it cannot be armed: %s is missing", missing ? missing : "something");
-	doctor_remedy(doctor, missing && strncmp(missing, "CAP_", 4) == 0
-				      ? "give it to loomd: AmbientCapabilities= of its unit"
-				      : "choose another policy, or another kernel; see 'loom steer "
-					"capabilities'");
+	remedy_missing(doctor, missing,
+		       "choose another policy, or another kernel; see 'loom steer capabilities'");
+}
+
+/* What steering goes without.  That nothing can be selected, the policies tell. */
+static void report_feature(struct doctor *doctor, const char *feature, const json_t *capability)
+{
+	const char *missing = json_string_value(json_object_get(capability, "missing"));
+	const char *what = json_string_value(json_object_get(capability, "what"));
+	char subject[96];
+
+	if (!json_is_false(json_object_get(capability, "possible")) ||
+	    strcmp(feature, "select") == 0)
+		return;
+	snprintf(subject, sizeof(subject), "feature %s", feature);
+	doctor_find(doctor, DOCTOR_WARNING, subject, "steering goes without it (%s): %s is missing",
+		    what ? what : "unknown to this loom", missing ? missing : "something");
+	remedy_missing(doctor, missing, "do without, or boot a kernel that has it");
+}
+
+static void report_capabilities(struct doctor *doctor, const struct steer_read *read,
+				const json_t *all)
+{
+	const json_t *one;
+	const char *name;
+
+	json_object_foreach(json_object_get(all, "policies"), name, one)
+		report_policy(doctor, read, name, one);
+	json_object_foreach(json_object_get(all, "features"), name, one)
+		report_feature(doctor, name, one);
 }
 
 static void check_capabilities(struct doctor *doctor)
@@ -163,14 +198,10 @@ static void check_capabilities(struct doctor *doctor)
 	struct steer_read read;
 	json_t *groups;
 	json_t *answer = NULL;
-	const json_t *policy;
-	const char *name;
 
 	if (ask(doctor, &groups, &read, &err) == 0 &&
 	    client_get(doctor->client, "/steer/capabilities", &answer, NULL) == 0)
-		json_object_foreach(
-			json_object_get(json_object_get(answer, "capabilities"), "policies"), name,
-			policy) report_policy(doctor, &read, name, policy);
+		report_capabilities(doctor, &read, json_object_get(answer, "capabilities"));
 	steer_read_done(&read);
 	json_decref(answer);
 	json_decref(groups);

@@ -337,8 +337,8 @@ static void find_rollout(struct odd_list *list, const struct steer_read_group *g
 	}
 	if (!group->exact)
 		add(list, STEER_ODD_NOTE, NULL,
-		    "the kernel's choice is not known exactly: shadow comparisons are missing "
-		    "(CAP_PERFMON and BTF give it)");
+		    "the kernel's choice is not known exactly: shadow comparisons go by what "
+		    "loomd knows of the group ('loom steer capabilities': read_group)");
 }
 
 /* Stable: what was found first comes first among equals. */

@@ -102,7 +102,7 @@ static json_t *capabilities_json(void)
 int report_capabilities(struct steering *steering, struct buf *out, struct err *err)
 {
 	struct steering_gate *gate = steering->gate;
-	json_t *features = json_object(), *policies = json_object(), *root;
+	json_t *features = json_object(), *policies = json_object(), *root, *feature;
 	struct utsname name = { .release = "?" };
 	char *text;
 
@@ -111,9 +111,12 @@ int report_capabilities(struct steering *steering, struct buf *out, struct err *
 		json_object_set_new(policies, steer_policy_name((enum steer_policy)i),
 				    finding_json(&gate->probe.policies[i]));
 	}
-	for (int i = 0; gate && i < STEER_FEATURES_END; i++)
-		json_object_set_new(features, steer_feature_name((enum steer_feature)i),
-				    finding_json(&gate->probe.features[i]));
+	for (int i = 0; gate && i < STEER_FEATURES_END; i++) {
+		feature = finding_json(&gate->probe.features[i]);
+		json_object_set_new(feature, "what",
+				    json_string(steer_feature_help((enum steer_feature)i)));
+		json_object_set_new(features, steer_feature_name((enum steer_feature)i), feature);
+	}
 	uname(&name);
 	root = json_pack("{s:s,s:o,s:o,s:o}", "kernel", name.release, "rights", capabilities_json(),
 			 "features", features, "policies", policies);

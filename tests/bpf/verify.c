@@ -18,6 +18,7 @@
 #include "planes/lb/lb_traced.h"
 #include "planes/steer/casts.h"
 #include "planes/steer/steer_maps.h"
+#include "planes/steer/steer_plain.h"
 /* After the types of its variables. */
 #include "steer.skel.h"
 
@@ -409,7 +410,7 @@ static const struct steer_specialisation {
 static bool verify_steer_as(const char *name, const struct steer_const *is, bool migrates,
 			    const char *budget)
 {
-	struct steer_bpf *bpf = steer_bpf__open();
+	struct steer_bpf *bpf = steer_plain_open(is->reads_group);
 	struct measures m = { 0 };
 	struct bpf_program *program, *chosen;
 	struct bpf_map *map;

@@ -14,9 +14,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 GUEST = "loom"  # the project's root in the guest
 # dash, because busybox's shell prefers its own ip(8).
-PROGRAMS = ["sh", "ip", "bridge", "ethtool", "bpftool", "nft", "sysctl", "nginx", "unbound", "curl", "kmod", "mount",
-            "umount", "nsenter", "/usr/bin/python3"]
-PACKAGES = ["_pytest", "pytest", "py.py", "pluggy", "iniconfig", "attr", "attrs", "packaging"]
+PROGRAMS = ["sh", "ip", "bridge", "ethtool", "bpftool", "nft", "sysctl", "nginx", "haproxy", "unbound", "curl",
+            "bash", "ss", "ps", "pgrep", "setpriv", "kmod", "mount", "umount", "nsenter", "/usr/bin/python3"]
+PACKAGES = ["_pytest", "pytest", "py.py", "pluggy", "iniconfig", "attr", "attrs", "packaging", "yaml"]
 # What Python brings and no test needs.
 SKIPPED = {"test", "idlelib", "lib2to3", "ensurepip", "pydoc_data", "tkinter", "turtledemo", "distutils"}
 MODULES = ["veth", "bridge", "8021q", "dummy", "ipip", "ip6_tunnel", "sit", "fou", "fou6", "nft_chain_nat", "nft_nat",
@@ -87,20 +87,24 @@ def python(userland):
 
 
 def objects(directory):
-    """The end-to-end tests compile their BPF programs when they need them; there is no compiler in the guest."""
+    """The end-to-end tests compile what they need of C and BPF; there is no compiler in the guest."""
     include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
     for source in sorted((ROOT / "tests/net").glob("*.bpf.c")):
         built = pathlib.Path(directory, source.name.replace(".bpf.c", ".o"))
         run("clang", "-O2", "-g", "-target", "bpf", include, "-c", source, "-o", built)
         yield built
+    for name in ("steer_load", "steer_wg"):
+        built = pathlib.Path(directory, name)
+        run("cc", "-O2", "-pthread", "-o", built, ROOT / f"tests/net/{name}.c")
+        yield built
 
 
 def project(archive, userland, build):
-    for pattern in ("tests/net/*", "tests/kernels/*", "tests/bpf/verify.budget"):
+    for pattern in ("tests/net/*", "tests/kernels/*", "tests/bpf/verify.budget", "docs/guides/*"):
         for path in sorted(ROOT.glob(pattern)):
             if path.is_file():
                 archive.copy(path, f"{GUEST}/{path.relative_to(ROOT)}")
-    built = [build / "loomd", build / "loom", *sorted((build / "src").rglob("*.bpf.o")),
+    built = [build / "loomd", build / "loom", build / "tests/net/steer_member", *sorted((build / "src").rglob("*.bpf.o")),
              *sorted((build / "bench").rglob("*.bpf.o"))]
     for folder in ("bpf", "unit/sys", "unit/planes/steer"):
         built += [path for path in sorted((build / "tests" / folder).iterdir()) if path.is_file()]

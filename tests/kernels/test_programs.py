@@ -31,7 +31,7 @@ def test_every_specialisation_loads(tmp_path):
     keeps, global functions that nobody calls: then no map is required to be absent."""
     budget = tmp_path / "budget"
     budget.write_text(re.sub(r"\b\d+\b(?=\s|$)", "1000000", BUDGET.read_text(encoding="utf-8")), encoding="utf-8")
-    done = run(BUILD / "tests/bpf/verify", budget, timeout=300, check=False)
+    done = run(BUILD / "tests/bpf/verify", budget, timeout=2400, check=False)
     said = done.stdout + done.stderr
     print(said)
     names = re.findall(r"^([^#\s]\S*)", budget.read_text(encoding="utf-8"), re.M)
@@ -39,9 +39,12 @@ def test_every_specialisation_loads(tmp_path):
     assert RELEASE < (6, 8) or done.returncode == 0, said
 
 
-@pytest.mark.parametrize("path", sorted((BUILD / "tests/bpf").glob("test_*")), ids=lambda path: path.name)
-def test_packets(path):
-    done = run(path, timeout=600, check=False)
+RUNS = [[path] for path in sorted((BUILD / "tests/bpf").glob("test_*"))] + [[BUILD / "tests/bpf/test_lb", "--traced"]]
+
+
+@pytest.mark.parametrize("argv", RUNS, ids=lambda argv: " ".join([argv[0].name, *argv[1:]]))
+def test_packets(argv):
+    done = run(*argv, timeout=2400, check=False)
     said = done.stdout + done.stderr
     failed = re.findall(r"^\[  FAILED  \] (.+)$", said, re.M)
     assert not failed and done.returncode == 0, said[-6000:]

@@ -9,12 +9,12 @@ from lab import run
 
 BUILD = pathlib.Path(os.environ["LOOM_BUILD"])
 TESTS = ["unit/sys/test_sys_netns", "unit/sys/test_sys_pidfd", "unit/sys/test_sys_sock_owners",
-         "unit/sys/test_sys_sock_diag", "unit/planes/steer/test_steer_truth"]
+         "unit/sys/test_sys_sock_diag", "unit/planes/steer/test_steer_truth", "unit/planes/steer/test_steer_probe"]
 
 
 @pytest.mark.parametrize("name", TESTS, ids=lambda name: name.rpartition("/")[2])
 def test_sockets(name):
-    done = run(BUILD / "tests" / name, timeout=300, check=False)
+    done = run(BUILD / "tests" / name, timeout=600, check=False)
     said = done.stdout + done.stderr
     failed = re.findall(r"^\[  FAILED  \] (.+)$", said, re.M)
     assert not failed and done.returncode == 0, said[-6000:]

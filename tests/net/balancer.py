@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 
-from lab import HERE, Lab, LabError, Topology, VIP4, VIP6, run, until, url_host
+from lab import HERE, PATIENCE, Lab, LabError, Topology, VIP4, VIP6, run, until, url_host
 from peers import DNS_PORT, HTTP_PORT, Nginx, Unbound
 
 BUILD = pathlib.Path(os.environ.get("LOOM_BUILD", "build"))
@@ -73,7 +73,7 @@ class Loom:
         if not (BUILD / "loomd").exists():
             raise LabError(f"cannot find {BUILD}/loomd; run 'make build', or set LOOM_BUILD")
         self.process = self.topo.lb.spawn("loomd", BUILD / "loomd", "run", "-c", self.file)
-        self.process.wait_line(r"\bready\b", 20)
+        self.process.wait_line(r"\bready\b")
         return self
 
     def stop(self, number=signal.SIGTERM):
@@ -87,7 +87,7 @@ class Loom:
     def cli(self, *argv, check=True):
         return self.topo.lb.run(BUILD / "loom", "--socket", self.socket, *argv, check=check)
 
-    def raw(self, method, path, body=None, headers=None, timeout=10):
+    def raw(self, method, path, body=None, headers=None, timeout=PATIENCE):
         """Status and bytes of one request over the UNIX socket."""
         connection = UnixConnection(self.socket, timeout)
         try:

@@ -24,6 +24,9 @@ CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
+# Seconds that a test waits for what comes at once: a busy machine is no defect.
+PATIENCE = float(os.environ.get("LOOM_PATIENCE", "20"))
+
 VIP4, VIP6 = "10.0.0.1", "fd00::1"
 
 
@@ -31,7 +34,7 @@ class LabError(Exception):
     pass
 
 
-def run(*argv, text=None, check=True, timeout=60):
+def run(*argv, text=None, check=True, timeout=3 * PATIENCE):
     """The finished command; its complaint is in the exception."""
     done = subprocess.run([str(a) for a in argv], input=text, capture_output=True, text=True, timeout=timeout)
     if check and done.returncode != 0:
@@ -39,7 +42,7 @@ def run(*argv, text=None, check=True, timeout=60):
     return done
 
 
-def until(what, question, timeout=5.0):
+def until(what, question, timeout=PATIENCE):
     """The first true answer.  For states that nothing announces."""
     end = time.monotonic() + timeout
     while True:
@@ -84,7 +87,7 @@ class Process:
             self.closed = True
             self.news.notify_all()
 
-    def wait_line(self, pattern, timeout=10.0, start=0):
+    def wait_line(self, pattern, timeout=PATIENCE, start=0):
         """The first line from number start on that matches; an error if the process ends before."""
         end = time.monotonic() + timeout
         regex = re.compile(pattern)
@@ -106,7 +109,7 @@ class Process:
         if self.alive():
             self.popen.send_signal(number)
 
-    def wait(self, timeout=10.0):
+    def wait(self, timeout=PATIENCE):
         code = self.popen.wait(timeout)
         self.reader.join(timeout)
         return code
@@ -173,7 +176,7 @@ class Namespace:
         with self.entered():
             return socket.socket(family, kind)
 
-    def connect(self, address, port, source=None, timeout=5.0):
+    def connect(self, address, port, source=None, timeout=PATIENCE):
         """A connected TCP socket from inside."""
         sock = self.socket(family_of(address), socket.SOCK_STREAM)
         sock.settimeout(timeout)
@@ -191,12 +194,12 @@ class Namespace:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))
         sock.listen(backlog)
-        sock.settimeout(5.0)
+        sock.settimeout(PATIENCE)
         return sock
 
     def datagram(self, address=None, port=0, family=None):
         sock = self.socket(family or family_of(address), socket.SOCK_DGRAM)
-        sock.settimeout(5.0)
+        sock.settimeout(PATIENCE)
         if address:
             sock.bind((address, port))
         return sock

@@ -8,7 +8,7 @@ import struct
 import sys
 import threading
 
-from lab import HERE, LabError, family_of, url_host
+from lab import HERE, PATIENCE, LabError, family_of, url_host
 
 HTTP_PORT, DNS_PORT = 8080, 5353
 BLOB_BYTES = 1 << 20
@@ -171,7 +171,7 @@ class UdpEcho:
         self.thread.join(1)
 
 
-def curl(host, url, *options, timeout=20):
+def curl(host, url, *options, timeout=PATIENCE):
     """What curl printed; an error if it failed."""
     return host.run("curl", "-sS", "--fail", "--max-time", str(timeout), *options, url, timeout=timeout + 10)
 

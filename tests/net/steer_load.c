@@ -10,7 +10,7 @@
  *   from=A	first source address; 50,000 ports of each, then the next address
  *   lanes=N	requests under way at once (64)
  *   rate=N	requests a second in all; 0: as fast as it goes (0)
- *   timeout=MS (1000)
+ *   timeout=MS (5000)
  *   count=N	ends by itself after so many (0: at SIGTERM)
  *   each=N	datagrams of a flow, one after another's answer (1; 0: flows never end)
  *   size=N	bytes of a datagram at least
@@ -76,7 +76,7 @@ static struct {
 	uint64_t rate, count, timeout_ns;
 	uint32_t lanes, each, size;
 	const char *record;
-} opt = { .lanes = 64, .timeout_ns = 1000000000, .each = 1 };
+} opt = { .lanes = 64, .timeout_ns = 5000000000, .each = 1 };
 
 static struct {
 	uint64_t flows, begun, done, moved, stray;

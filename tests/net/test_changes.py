@@ -100,7 +100,7 @@ def test_a_backend_that_is_not_there_yet_is_found_when_it_comes(net):
     net.hosts[0].ip("addr add 10.1.0.19/24 dev e0")
     until("the newcomer", lambda: next(
         b for b in net.loom.api("GET", "/ebpf/backends")["backends"]
-        if b["address"] == "10.1.0.19")["next_hop"]["state"] == "resolved", 15)
+        if b["address"] == "10.1.0.19")["next_hop"]["state"] == "resolved")
     net.hosts[0].ip("addr del 10.1.0.19/24 dev e0")
 
 

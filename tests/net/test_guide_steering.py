@@ -49,7 +49,7 @@ class Guide:
 
     def until_done(self, line):
         """Some are refused until a soak time is over."""
-        until(line, lambda: self.do(line, check=False).returncode == 0, 10)
+        until(line, lambda: self.do(line, check=False).returncode == 0)
 
     def __enter__(self):
         return self

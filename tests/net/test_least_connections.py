@@ -33,7 +33,7 @@ def test_a_backend_with_many_connections_gets_few_new_ones(net):
         load.more(200)
         for row in others:
             net.loom.cli("backends", "undrain", row["id"])
-        until("the sweep counts them", lambda: net.loom.backend(net.hosts[0])["connections_active"] >= 40, 10)
-        until("few go to b1", lambda: shares(net)["b1"] < 0.15, 20)
+        until("the sweep counts them", lambda: net.loom.backend(net.hosts[0])["connections_active"] >= 40)
+        until("few go to b1", lambda: shares(net)["b1"] < 0.15)
     until("all are alike again", lambda: min(shares(net).values()) > 0.2, 30)
     assert load.failures() == []

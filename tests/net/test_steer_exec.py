@@ -59,7 +59,7 @@ class Exec:
 
     def roll(self, generation):
         self.process.send(signal.SIGHUP)
-        self.process.wait_line(f"restart to generation {generation} is complete", 20)
+        self.process.wait_line(f"restart to generation {generation} is complete")
 
 
 def generations(loom):

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from lab import until
-from steering import PORT, Nginx, SteerLoom, Unbound, group, steer_lab
+from steering import PORT, Nginx, SteerLoom, Unbound, group, reads_group, steer_lab
 
 POLICIES = {"hash", "weighted", "random", "least_loaded", "source_hash", "cpu_local", "wireguard", "quic", "bytes",
             "generation"}
@@ -41,6 +41,7 @@ def audit(loom):
     return loom.api("GET", "/steer/groups/g/audit")["transitions"]
 
 
+@reads_group
 def test_every_policy_is_seen_to_work_by_whoever_may_do_all(net):
     with running(net, group()) as loom:
         can = loom.api("GET", "/steer/capabilities")["capabilities"]
@@ -55,11 +56,11 @@ def test_the_history_has_each_members_windows_those_of_one_that_died_among_them(
     server = net.python("udp", 2)
     with running(net, group()) as loom, net.load("echo", rate=500) as load:
         loom.settled(2)
-        until("a window", lambda: any(len(one["members"]) == 2 for one in history(loom)), 15)
+        until("a window", lambda: any(len(one["members"]) == 2 for one in history(loom)))
         server.send(1, signal.SIGKILL)
         until("one member", lambda: len(loom.members()) == 1)
         ghosts = until("the dead one's last window", lambda: [
-            row for one in history(loom) for row in one["members"] if row["gone"]], 15)
+            row for one in history(loom) for row in one["members"] if row["gone"]])
         assert {row["pid"] for row in ghosts} == {server.workers[1]}
         rows = [row for one in history(loom) for row in one["members"]]
         assert {row["pid"] for row in rows} == set(server.workers.values())
@@ -99,18 +100,18 @@ def guard(**more):
 
 def test_the_probe_asks_http_and_sees_a_server_that_does_not_answer(net):
     server = Nginx(net, 2)
-    probing = guard(probe={"type": "http", "interval": "20ms", "timeout": "300ms"})
+    probing = guard(probe={"type": "http", "interval": "20ms", "timeout": "1s"})
     with running(net, group("tcp", guard=probing)) as loom:
         loom.settled(2)
-        found = loom.until("a p99", lambda one: one["probe_p99_ns"], timeout=10)
-        assert 0 < found["probe_p99_ns"] < 300_000_000 and found["probe_failures"] == 0
+        found = loom.until("a p99", lambda one: one["probe_p99_ns"])
+        assert 0 < found["probe_p99_ns"] < 1_000_000_000 and found["probe_failures"] == 0
         pids = {row["pid"] for row in loom.members()}
         pids |= {int(pid) for one in pids for pid in net.host.run("pgrep", "-P", one, check=False).stdout.split()}
         # A connection that is closed with something unread is reset: the probe reads all.
         assert found["resets"] == 0
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        loom.until("probes that fail", lambda one: one["probe_failures"] > 2, timeout=10)
+        loom.until("probes that fail", lambda one: one["probe_failures"] > 2)
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
     server.stop()
@@ -125,7 +126,7 @@ def test_the_probe_asks_dns_in_the_groups_own_namespace(net):
         stack.callback(loom.detach)
         loom.start()
         stack.callback(loom.stop)
-        found = loom.until("a p99", lambda one: one["probe_p99_ns"], timeout=10)
+        found = loom.until("a p99", lambda one: one["probe_p99_ns"])
         assert found["probe_failures"] == 0
     server.stop()
 
@@ -135,7 +136,7 @@ def test_a_connect_probe_is_no_load_and_fails_where_nobody_listens(net):
     probing = guard(probe={"type": "connect", "interval": "20ms", "address": "127.0.0.9"})
     with running(net, group("tcp", guard=probing)) as loom:
         loom.settled(2)
-        loom.until("probes that fail", lambda one: one["probe_failures"] > 2, timeout=10)
+        loom.until("probes that fail", lambda one: one["probe_failures"] > 2)
     server.stop()
 
 
@@ -151,7 +152,7 @@ def test_the_applications_number_moves_a_policy_back(net):
             load.more(1000)
             assert loom.group()["state"] == "enforced"
             file.write_text("12.25\n", encoding="ascii")
-            found = loom.until("shadow", lambda one: one["state"] == "shadow", timeout=10)
+            found = loom.until("shadow", lambda one: one["state"] == "shadow")
         assert "metric" in found["last"]["reason"], json.dumps(found["last"])
     server.stop()
 
@@ -168,6 +169,6 @@ def test_resets_are_counted_when_a_listener_dies_and_only_then(net):
             server.send(1, signal.SIGKILL)
             load.more(200)
         assert load.final["reset"] > 10
-        found = loom.until("resets", lambda one: one["resets"] >= load.final["reset"], timeout=5)
+        found = loom.until("resets", lambda one: one["resets"] >= load.final["reset"])
         assert found["resets"] <= load.final["reset"] * 3 + 20
     server.stop()

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from lab import until
-from steering import KINDS, PORT, Nginx, SteerLoom, group, steer_lab
+from steering import KINDS, PORT, Nginx, SteerLoom, group, reads_group, steer_lab
 
 REQUESTS = 2000
 TARGET, BOUND = 50, 10  # times fewer failures: what is promised, and what is asserted on a busy machine
@@ -49,6 +49,7 @@ def failures(net, server, pid):
     return load.failed(), stuck
 
 
+@reads_group
 @pytest.mark.parametrize("name, plain", [("tcp", "fallback"), ("nginx", "observe"), ("udp", "fallback")])
 def test_a_stuck_worker_costs_few_requests_by_least_loaded(net, name, plain, record_property):
     with SERVERS[name](net) as server, \

@@ -54,8 +54,8 @@ def traced(net):
             return [row["id"] for row in rows if "lb_trace" in (maps.get(number) for number in row["map_ids"])]
 
 
-def untraced(net, timeout=1.0):
-    until("the untraced program", lambda: not traced(net), timeout)
+def untraced(net):
+    until("the untraced program", lambda: not traced(net))
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_drops_alone(net):
     finally:
         net.loom.api("DELETE", f"/ebpf/backends/{ident}?force=true")
         until("the backend's end", lambda: ident not in [
-            row["id"] for row in net.loom.api("GET", "/ebpf/backends")["backends"]], 20)
+            row["id"] for row in net.loom.api("GET", "/ebpf/backends")["backends"]])
 
 
 def test_sampling(net):

@@ -114,7 +114,7 @@ __noinline __u32 group_walk(struct sk_reuseport_md *ctx, __u32 from)
 	const struct sock_reuseport *group;
 
 	/* Before Linux 6.8 the verifier judges functions that nobody calls. */
-	if (!steer_const.reads_group)
+	if (!reads_group)
 		return walk.slot;
 	group = group_of(ctx);
 	if (!group)
@@ -133,7 +133,7 @@ static __always_inline __u32 group_choice(struct sk_reuseport_md *ctx)
 	const struct sock *sock;
 	__u32 i;
 
-	if (!steer_const.reads_group) {
+	if (!reads_group) {
 		const volatile struct steer_table *table = table_in_force();
 
 		const volatile struct steer_member *row;

@@ -77,7 +77,7 @@ __noinline __u32 load_of_many(struct sk_reuseport_md *ctx)
 	struct load_walk walk = { 0 };
 
 	/* As in group_walk. */
-	if (!steer_const.reads_group || steer_const.policy != STEER_LEAST_LOADED)
+	if (!reads_group || steer_const.policy != STEER_LEAST_LOADED)
 		return STEER_NOBODY;
 	group = group_of(ctx);
 	if (!group)
@@ -105,7 +105,7 @@ static __always_inline __u32 load_choose(struct sk_reuseport_md *ctx,
 	__u64 socks;
 	__u32 num, i;
 
-	if (steer_const.reads_group)
+	if (reads_group)
 		group = group_of(ctx);
 	if (!group) {
 		is->reason = STEER_COUNT_NO_GROUP;

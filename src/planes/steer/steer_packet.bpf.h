@@ -48,7 +48,7 @@ static __always_inline bool packet_source(struct sk_reuseport_md *ctx, __be32 ad
 {
 	__be32 source;
 
-	if (steer_const.reads_group) {
+	if (reads_group) {
 		packet_source_there(ctx, addr);
 		return true;
 	}

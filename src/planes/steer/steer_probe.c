@@ -19,9 +19,9 @@
 #include "sys/privilege.h"
 #include "sys/sock_diag.h"
 
-#define PACKETS	  4  /* by chance all for the right one: 1 in 16, and then the counter tells */
-#define ARRIVE_MS 50 /* over loopback: at once, unless the machine is very busy */
-#define CHOSEN	  1  /* of the pair, by slot */
+#define PACKETS	  4    /* by chance all for the right one: 1 in 16, and then the counter tells */
+#define ARRIVE_MS 2000 /* over loopback: at once, unless the machine is very busy */
+#define CHOSEN	  1    /* of the pair, by slot */
 
 /* Two sockets in a group, and a third that sends to them. */
 struct pair {
@@ -329,15 +329,21 @@ static const char *try_packets(struct steer *steer, enum steer_policy policy,
 		       : "a selection that works: the program did not choose";
 }
 
-static void try_selection(struct steer_finding *finding, struct steer *steer,
-			  enum steer_policy policy)
+static void try_selection(struct steer_probe *probe, struct steer *steer, enum steer_policy policy)
 {
+	const struct steer_finding *select = &probe->features[STEER_FEATURE_SELECT];
+	struct steer_finding *finding = &probe->policies[policy];
 	struct err err = { 0 };
 	const char *wrong = NULL;
 	struct pair pair;
 	bool held;
 	int r = 0;
 
+	/* Where nothing arrives it is waited for once. */
+	if (select->done && !select->probed) {
+		not_probed(finding, select->missing);
+		return;
+	}
 	open_pair(&pair);
 	if (!pair.works) {
 		not_probed(finding, pair.why);
@@ -353,6 +359,16 @@ static void try_selection(struct steer_finding *finding, struct steer *steer,
 	wrong = r < 0 ? err.text : try_packets(steer, policy, &pair);
 	found(finding, !wrong, wrong ? wrong : "");
 	close_pair(&pair);
+}
+
+/* Before Linux 6.17 the verifier refuses, without CAP_PERFMON, what a processor that speculates
+ * would do in code that is never reached. */
+static void found_refused(struct steer_finding *finding, const struct err *err)
+{
+	char missing[128];
+
+	snprintf(missing, sizeof(missing), "a program that loads (%s)", strerror(-err->code));
+	found(finding, false, may(CAP_PERFMON) ? missing : "CAP_PERFMON (or Linux 6.17)");
 }
 
 void steer_probe_policy(struct steer_probe *probe, enum steer_policy policy)
@@ -371,9 +387,9 @@ void steer_probe_policy(struct steer_probe *probe, enum steer_policy policy)
 	} else if (policy == STEER_LEAST_LOADED && !reads->possible) {
 		found(finding, false, reads->missing);
 	} else if (open_steer(&steer, probe, policy, &err) < 0) {
-		found(finding, false, !may(CAP_PERFMON) ? "CAP_PERFMON" : err.text);
+		found_refused(finding, &err);
 	} else {
-		try_selection(finding, steer, policy);
+		try_selection(probe, steer, policy);
 		steer_close(steer, PLANE_DETACH);
 	}
 	if (!select->done || (!select->possible && finding->possible))

@@ -195,8 +195,8 @@ int steer_program_load(struct steer *steer, const struct steer_policy_options *p
 	uint32_t id = 0;
 
 	memset(maps, -1, sizeof(maps));
-	r = template_get(&template, steer->migrates, policy->policy == STEER_WIREGUARD,
-			 steer->holds, err);
+	r = template_get(&template, is.reads_group, steer->migrates,
+			 policy->policy == STEER_WIREGUARD, steer->holds, err);
 	if (r < 0)
 		return r;
 	r = make_maps(steer, template, &is, policy, maps, err);

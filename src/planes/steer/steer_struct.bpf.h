@@ -51,10 +51,17 @@ struct sk_reuseport_kern {
 };
 #pragma clang attribute pop
 
+#ifdef STEER_PLAIN
+#define reads_group		    false
+#define bpf_rdonly_cast(object, id) ((void *)(object))
+#define bpf_cast_to_kern_ctx(ctx)   ((void *)(ctx))
+#else
+#define reads_group steer_const.reads_group
 /* Linux 6.2.  Both are moves between registers in the loaded program, and what is read through
  * their results is a load that survives a bad address. */
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
+#endif
 
 /* The word at address.  As a number: the verifier follows pointers that are calculated with more
  * closely than it can in a loop. */

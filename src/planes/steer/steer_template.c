@@ -11,6 +11,7 @@
 
 /* Its sections have the ABI's types. */
 #include "planes/steer/steer.skel.h"
+#include "steer_plain.h"
 
 struct template_map {
 	char name[16];
@@ -32,7 +33,7 @@ struct template
 	int btf; /* owned */
 };
 
-static struct template *templates[8];
+static struct template *templates[16];
 
 /* ---- catching what libbpf prepared ---- */
 
@@ -193,14 +194,15 @@ static int register_capture(void)
 }
 
 /* Reads the object and has it prepared: -ECANCELED is what a captured program is. */
-static int prepare(struct template *template, bool migrates, bool wireguard, bool holds)
+static int prepare(struct template *template, bool reads_group, bool migrates, bool wireguard,
+		   bool holds)
 {
 	struct steer_bpf *bpf;
 	int r = register_capture();
 
 	if (r < 0)
 		return r;
-	bpf = steer_bpf__open();
+	bpf = steer_plain_open(reads_group);
 	if (!bpf)
 		return -errno;
 	choose_program(bpf, migrates, wireguard);
@@ -212,10 +214,11 @@ static int prepare(struct template *template, bool migrates, bool wireguard, boo
 	return r == -ECANCELED ? 0 : r ? r : -EPROTO;
 }
 
-int template_get(const struct template **ret, bool migrates, bool wireguard, bool holds,
-		 struct err *err)
+int template_get(const struct template **ret, bool reads_group, bool migrates, bool wireguard,
+		 bool holds, struct err *err)
 {
-	struct template **kept = &templates[migrates << 2 | wireguard << 1 | holds];
+	struct template **kept =
+		&templates[reads_group << 3 | migrates << 2 | wireguard << 1 | holds];
 	struct template *template;
 	libbpf_print_fn_t before;
 	int r;
@@ -228,7 +231,7 @@ int template_get(const struct template **ret, bool migrates, bool wireguard, boo
 		return err_set(err, -ENOMEM, "cannot prepare the steering program: out of memory");
 	template->btf = -1;
 	before = libbpf_set_print(quiet);
-	r = prepare(template, migrates, wireguard, holds);
+	r = prepare(template, reads_group, migrates, wireguard, holds);
 	libbpf_set_print(before);
 	if (r < 0) {
 		free_template(template);

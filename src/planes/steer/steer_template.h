@@ -17,8 +17,8 @@ struct template;
 
 /* The one for this kind of program, made when it is first asked for and kept to the process's end.
  * holds: there is a sockmap. */
-int template_get(const struct template **ret, bool migrates, bool wireguard, bool holds,
-		 struct err *err);
+int template_get(const struct template **ret, bool reads_group, bool migrates, bool wireguard,
+		 bool holds, struct err *err);
 
 /* A new map as the template has it; entries: 0: as many.  -errno. */
 int template_make_map(const struct template *template, int map, uint32_t entries);

@@ -89,7 +89,10 @@ HISTORY = {"group": "dns", "windows": [
     for i in range(3)]}
 CAPABILITIES = {"capabilities": {"kernel": "6.18", "rights": {"CAP_BPF": True, "CAP_PERFMON": False}, "policies": {
     "weighted": {"possible": True, "probed": True, "missing": None, "note": None},
-    "least_loaded": {"possible": False, "probed": True, "missing": "CAP_PERFMON", "note": None}}}}
+    "least_loaded": {"possible": False, "probed": True, "missing": "CAP_PERFMON", "note": None}}, "features": {
+    "read_group": {"possible": False, "probed": True, "missing": "bpf_rdonly_cast (Linux 6.2)", "note": None,
+                   "what": "the kernel's own choice, least_loaded"},
+    "migrate": {"possible": True, "probed": True, "missing": None, "note": None, "what": "migration"}}}}
 EXPLANATION = {"group": "dns", "known": True, "slot": 3, "why": "selected", "text": "the plan's entry 17 is slot 3"}
 DECISION = {"event": "decision", "time": "2026-01-02T03:04:05.123456789Z", "protocol": "udp",
             "source": "10.9.0.2:40000", "destination": "10.0.0.1:53", "hash": 3735928559, "kernel_slot": 1,

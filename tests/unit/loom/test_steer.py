@@ -487,8 +487,11 @@ class Doctor(Steer):
         self.group(policy="least_loaded", protocol="tcp", members=[], program=77)
         found = self.doctor(REFUSED)
         texts = " ".join(f["finding"] for f in found)
-        for text in ("a foreign program", "no members", "CAP_PERFMON is missing"):
+        for text in ("a foreign program", "no members", "CAP_PERFMON is missing",
+                     "without it (the kernel's own choice, least_loaded): bpf_rdonly_cast (Linux 6.2) is missing"):
             self.assertIn(text, texts)
+        self.assertIn("feature read_group", {f["subject"] for f in found})
+        self.assertNotIn("feature migrate", {f["subject"] for f in found})
         self.assertIn("net.ipv4.tcp_migrate_req", {f["subject"] for f in found})
 
     def test_a_loomd_that_does_not_steer_is_no_finding(self):

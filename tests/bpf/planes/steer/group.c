@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/must.h"
+#include "planes/steer/steer_plain.h"
 
 #ifndef SO_ATTACH_REUSEPORT_EBPF
 #define SO_ATTACH_REUSEPORT_EBPF 52
@@ -99,7 +100,7 @@ static void open_members(struct group *group)
 
 static void load(struct group *group)
 {
-	struct steer_bpf *bpf = steer_bpf__open();
+	struct steer_bpf *bpf = steer_plain_open(group->is.reads_group);
 	struct bpf_program *program, *chosen;
 	struct bpf_map *map;
 

@@ -33,15 +33,20 @@ static struct group *open_as(unsigned policy, bool udp, int family, unsigned cou
 
 struct heard {
 	struct steer_event event;
+	uint16_t port; /* whose events these are */
 	unsigned events;
 };
 
+/* The last segment of an earlier connection, if it is late, meets the listeners too. */
 static int hear(void *context, void *data, size_t size)
 {
 	struct heard *heard = context;
+	const struct steer_event *event = data;
 
-	must(size == sizeof(heard->event));
-	memcpy(&heard->event, data, size);
+	must(size == sizeof(*event));
+	if (event->sport != heard->port)
+		return 0;
+	heard->event = *event;
 	heard->events++;
 	return 0;
 }
@@ -57,13 +62,13 @@ static void check_foretold(struct group *group, unsigned flows)
 	group->control->mode = STEER_SHADOW;
 	for (unsigned i = 0; i < flows; i++) {
 		int client = group_client(group, NULL, 0);
-		uint16_t port = group_port(client);
-		unsigned got = group_reach(group, &client, "x", 1);
+		unsigned got;
 
 		heard.events = 0;
+		heard.port = group_port(client);
+		got = group_reach(group, &client, "x", 1);
 		must(ring_buffer__consume(ring) >= 0);
 		assert_true(heard.events >= 1); /* a SYN that is sent again is one more */
-		assert_int_equal(heard.event.sport, port);
 		assert_int_equal(heard.event.kernel_slot, group_slot(got));
 		assert_int_equal(heard.event.chosen_slot, group_slot(got));
 		close(client);
