@@ -54,7 +54,8 @@ bool addr_is_unicast(const struct addr *addr)
 		/* 0/8, 127/8, 224/4 and 240/4: RFC 1122 section 3.2.1.3, RFC 1112 section 4. */
 		return v4 >> 24 != 0 && v4 >> 24 != 127 && v4 < 0xe0000000;
 	}
-	/* ::/64 has ::1 and what stands for IPv4, ff00::/8 groups: RFC 4291 sections 2.5 and 2.7. */
+	/* ::/64 has ::1 and what stands for IPv4, ff00::/8 groups: RFC 4291 sections 2.5 and 2.7.
+	 */
 	if (addr->word[0] == 0 && addr->word[1] == 0)
 		return false;
 	return ntohl(addr->word[0]) >> 24 != 0xff;

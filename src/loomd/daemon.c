@@ -337,15 +337,24 @@ static void daemon_paths(struct daemon *daemon)
 		 daemon->config->state_dir, daemon->config->instance);
 }
 
+/* Programs, maps and the admin API's connections; with fewer the API would not answer. */
+#define FILES_LEAST 256
+
 /* Thousands of slot tables and probes take descriptors.  What is refused is missed only then. */
-static void raise_file_limit(void)
+static int raise_file_limit(struct err *err)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
-		return;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 0;
+	if (limit.rlim_max < FILES_LEAST)
+		return err_set(err, -EMFILE,
+			       "cannot start: at most %lu files may be open, %d are needed; raise "
+			       "the hard limit ('ulimit -Hn', systemd's LimitNOFILE)",
+			       (unsigned long)limit.rlim_max, FILES_LEAST);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
+	return 0;
 }
 
 static unsigned int privilege_uses(const struct config *config)
@@ -375,8 +384,9 @@ int daemon_open(struct daemon **ret, const struct daemon_options *options, struc
 	daemon->lock_fd = -1;
 	daemon->pins_fd = -1;
 	daemon->started_ns = clock_now_ns();
-	raise_file_limit();
-	r = load_config(daemon, err);
+	r = raise_file_limit(err);
+	if (r == 0)
+		r = load_config(daemon, err);
 	if (r < 0)
 		return r;
 	daemon_paths(daemon);

@@ -1,6 +1,7 @@
 /* loomd: arguments and exit codes. */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,8 +133,13 @@ static int cmd_run(const struct arguments *args)
 	bool again;
 	struct daemon *daemon;
 	struct err err = { 0 };
-	int r = daemon_open(&daemon, &options, &err);
+	int r;
 
+	/* A write that fails is an error, not the end: of the log's reader, of a server that is
+	 * checked by TLS, of a limit for files. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	r = daemon_open(&daemon, &options, &err);
 	if (r == 0)
 		r = daemon_run(daemon, &err);
 	if (r < 0 && err.code)

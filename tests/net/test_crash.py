@@ -180,6 +180,42 @@ def test_changes_that_cannot_be_read_are_kept_aside(net):
     net.reset()
 
 
+def answers(net):
+    try:
+        return net.loom.api("GET", "/ready")["ready"]
+    except OSError:
+        return False
+
+
+def test_no_signal_of_a_write_ends_it(net):
+    """Who reads its log has gone, or no file may grow: that is an error at most."""
+    net.loom.stop(signal.SIGTERM)
+    net.loom.process = net.lb.spawn("piped", "bash", "-c", 'ulimit -f 0; exec "$0" run -c "$1" 2> >(head -n 1)',
+                                    BUILD / "loomd", net.loom.file)
+    try:
+        net.loom.process.wait_line("loomd", 20)
+        until("ready", lambda: answers(net), 20)
+        for _ in range(3):
+            net.loom.process.send(signal.SIGHUP)
+            net.loom.api("GET", "/ready")
+        code, answer = net.loom.raw("PATCH", f"/ebpf/backends/{net.loom.backend(net.hosts[0])['id']}", '{"weight": 7}')
+        assert code == 500 and b"the change was taken back" in answer
+        assert answers(net)
+    finally:
+        net.loom.stop(signal.SIGKILL)
+        net.loom.start()
+
+
+def test_too_few_descriptors_are_said_not_found_out(net):
+    net.loom.stop(signal.SIGTERM)
+    try:
+        said = net.lb.run("prlimit", "--nofile=64:64", BUILD / "loomd", "run", "-c", net.loom.file, check=False, timeout=20)
+        assert said.returncode == 1 and "LimitNOFILE" in said.stderr
+        assert who(net.client, VIP4, 80)[0] in ("b1", "b2", "b3")
+    finally:
+        net.loom.start()
+
+
 def test_what_a_daemon_serves_is_not_detached_under_it(net):
     with Load(net.client, VIP4, 80) as load:
         load.more(50)

@@ -150,6 +150,20 @@ def test_an_interface_that_cannot_be_had_changes_nothing(net):
         net.reset()
 
 
+def test_a_table_that_shrinks_has_no_slot_beyond_its_end(net, reload):
+    """Not for an instant: a new connection would find nobody."""
+    before = net.loom.count("no_backend")
+    with Load(net.client, VIP4, 80, rate=1500) as load:
+        for size in (251, 65537) * 4:
+            net.loom.config["services"][0]["maglev_table_size"] = size
+            net.loom.write()
+            reload(net)
+            load.more(150)
+    net.loom.config["services"][0].pop("maglev_table_size")
+    assert load.failures() == []
+    assert net.loom.count("no_backend") == before
+
+
 def in_mode(net, mode):
     """The service in another mode."""
     service = net.loom.config["services"][0]

@@ -199,6 +199,8 @@ static int prepare_service(struct lb *lb, const struct service *service, bool *k
 		r = apply_filters(lb, service, tables, err);
 	if (r == 0)
 		r = apply_server_ids(lb, service, tables, job->rows, err);
+	if (r == 0)
+		r = apply_shrink(lb, service, err);
 	for (int ipv6 = 0; r == 0 && ipv6 < 2; ipv6++) {
 		if (tables[ipv6] < 0)
 			continue;

@@ -100,6 +100,8 @@ void apply_service_key(const struct addr *address, uint16_t port, uint8_t proto,
 		       struct lb_service_key *key);
 int apply_service_ports(struct lb *lb, const struct service *service, const int tables[2],
 			struct err *err);
+/* Before a smaller table is put in place: nobody looks for a slot beyond its end any more. */
+int apply_shrink(struct lb *lb, const struct service *service, struct err *err);
 int apply_vips(struct lb *lb, const struct service *service, bool ipv6, uint32_t table,
 	       struct err *err);
 int apply_ports(struct lb *lb, const struct model *model, struct err *err);

@@ -160,6 +160,37 @@ int apply_service_ports(struct lb *lb, const struct service *service, const int 
 	return 0;
 }
 
+static int shrink(struct lb *lb, const struct lb_service_key *key, uint32_t size, struct err *err)
+{
+	struct lb_service known;
+
+	if (bpf_map_lookup_elem(lb->maps[LB_MAP_SERVICES], key, &known) < 0 ||
+	    known.table_size <= size)
+		return 0;
+	known.table_size = size;
+	return apply_put(lb, LB_MAP_SERVICES, key, &known, "a service address", err);
+}
+
+int apply_shrink(struct lb *lb, const struct service *service, struct err *err)
+{
+	struct lb_service_key key;
+	int r = 0;
+
+	for (size_t i = 0; i < service->address_count; i++) {
+		const struct addr *address = &service->addresses[i];
+
+		for (size_t k = 0; r == 0 && k < service->tcp_port_count; k++) {
+			apply_service_key(address, service->tcp_ports[k], IPPROTO_TCP, &key);
+			r = shrink(lb, &key, service->table_size, err);
+		}
+		for (size_t k = 0; r == 0 && k < service->udp_port_count; k++) {
+			apply_service_key(address, service->udp_ports[k], IPPROTO_UDP, &key);
+			r = shrink(lb, &key, service->table_size, err);
+		}
+	}
+	return r;
+}
+
 /* The addresses of one family of service under which a client may have asked. */
 int apply_vips(struct lb *lb, const struct service *service, bool ipv6, uint32_t table,
 	       struct err *err)

@@ -92,6 +92,8 @@ static __always_inline int admit(struct xdp_md *ctx, const bool ipv6)
 		return drop(ctx, LB_TTL_EXPIRED);
 	if (is_from_service(ipv6, &nf->p))
 		return drop(ctx, LB_FROM_SERVICE);
+	if (is_from_service(ipv6, &nf->p))
+		return drop(ctx, LB_FROM_SERVICE);
 	if (lb_const_filter && nf->service.flags & LB_SERVICE_FILTER && is_denied(nf))
 		return drop(ctx, LB_DENIED);
 	begins = (nf->p.proto != IPPROTO_TCP && !nf->p.from_icmp) || nf->p.tcp_flags & TCP_SYN;

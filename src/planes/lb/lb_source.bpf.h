@@ -97,6 +97,8 @@ static __always_inline void adopt_reply(const bool ipv6, struct slow_path *nf,
 					struct lb_flow *reply)
 {
 	reply->seen = nf->p.now;
+	reply->backend = nf->row; /* the same server, which may have gone and come back */
+	reply->incarnation = nf->backend.incarnation;
 	nf->conn.flow.state = reply->state;
 	nf->conn.flow.flags = reply->flags;
 	if (lb_const_cookies) {

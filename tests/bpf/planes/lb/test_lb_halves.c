@@ -45,6 +45,24 @@ static void the_clients_half_is_found_by_its_next_packet(void **state)
 	assert_int_equal(flow_count(), 2);
 }
 
+/* The backend was removed and added again meanwhile: the same server, another incarnation. */
+static void the_half_that_is_found_is_the_backends_that_is_there(void **state)
+{
+	const struct row *row = *state;
+	struct lb_backend backend;
+	struct talk talk;
+
+	talk_open(&talk, &row->packet);
+	assert_true(flow_remove(&talk.client));
+	backend = world_backend(talk.row);
+	backend.incarnation++;
+	world_set_backend(talk.row, &backend);
+	world_next_generation();
+	talk_client(&talk, ACK, ONE(REBUILT));
+	talk_backend(&talk, ACK, NOTHING);
+	talk_client(&talk, ACK, NOTHING);
+}
+
 static void the_clients_half_is_rebuilt_by_the_backends_packet(void **state)
 {
 	const struct row *row = *state;
@@ -292,6 +310,8 @@ int test_lb_halves(void)
 
 	return RUN_ROWS("client's half, found", rows,
 			the_clients_half_is_found_by_its_next_packet) +
+	       RUN_ROWS("client's half, of before", rows,
+			the_half_that_is_found_is_the_backends_that_is_there) +
 	       RUN_ROWS("client's half, rebuilt", rows,
 			the_clients_half_is_rebuilt_by_the_backends_packet) +
 	       RUN_ROWS("backend's half, rebuilt", rows,
