@@ -355,7 +355,8 @@ ABI_SIZE(struct lb_control, 8);
 	X(AFFINE, "affine", NONE, "New flows that went where their client was before")        \
 	X(BY_SERVER_ID, "by_server_id", NONE, "New flows sent by a QUIC connection id")       \
 	X(MSS_CLAMPED, "mss_clamped", NONE, "SYNs whose maximum segment size was lowered")    \
-	X(TRACE_LOST, "trace_lost", NONE, "Trace events the full ring buffer did not take")
+	X(TRACE_LOST, "trace_lost", NONE, "Trace events the full ring buffer did not take")   \
+	X(FROM_SERVICE, "from_service", DROP, "From a service itself: answers would come back here")
 
 enum lb_action {
 	LB_ACTION_NONE, /* noted beside another verdict */

@@ -9,6 +9,7 @@
 #define LOOM_STEER_ABI_H
 
 #include "abi.h"
+#include "wg_demux_abi.h"
 
 #define STEER_ABI_VERSION 1
 
@@ -203,5 +204,24 @@ ABI_SIZE(struct steer_event, 72);
  *   steer_flows    LRU_HASH: generation
  *   steer_events   RINGBUF: traced */
 #define STEER_EVENTS_BYTES (1 << 20)
+
+#define STEER_INLINE static inline __attribute__((always_inline, unused))
+
+/* The whole address, unlike wg_source_hash: two hosts of a /64 are two sources. */
+STEER_INLINE __u32 steer_source_hash(const __be32 *addr, __u64 salt)
+{
+	__u64 high = (__u64)addr[0] << 32 | addr[1];
+	__u64 low = (__u64)addr[2] << 32 | addr[3];
+
+	if (high)
+		low ^= wg_mix(high, ~salt);
+	return wg_mix(low, salt) >> 32;
+}
+
+/* The plan's entry that a hash names. */
+STEER_INLINE __u32 steer_plan_entry(__u32 hash)
+{
+	return hash / ((1ull << 32) / STEER_PLAN_SIZE);
+}
 
 #endif

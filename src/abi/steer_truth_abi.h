@@ -43,4 +43,12 @@ struct steer_truth_row {
 };
 ABI_SIZE(struct steer_truth_row, 96);
 
+/* One descriptor of such a socket. */
+struct steer_truth_file {
+	__u64 inode;
+	__s32 pid; /* of the kernel's first PID namespace */
+	__s32 fd;
+};
+ABI_SIZE(struct steer_truth_file, 16);
+
 #endif

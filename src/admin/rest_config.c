@@ -39,19 +39,6 @@ static json_t *ports_json(const uint16_t *ports, size_t count)
 	return list;
 }
 
-static const char *algorithm_name(enum config_algorithm algorithm)
-{
-	static const char *const names[] = {
-		[CONFIG_MAGLEV] = "maglev",
-		[CONFIG_ROUND_ROBIN] = "round_robin",
-		[CONFIG_WEIGHTED] = "weighted",
-		[CONFIG_LEAST_CONNECTIONS] = "least_connections",
-		[CONFIG_SOURCE_HASH] = "source_hash",
-	};
-
-	return names[algorithm];
-}
-
 /* Of the key nat, or encap. */
 static const char *forwarding_name(enum config_forwarding forwarding)
 {
@@ -113,8 +100,8 @@ json_t *rest_service_json(const struct service *service)
 			 "addresses", addresses_json(service->addresses, service->address_count),
 			 "tcp_ports", ports_json(service->tcp_ports, service->tcp_port_count),
 			 "udp_ports", ports_json(service->udp_ports, service->udp_port_count),
-			 "algorithm", algorithm_name(service->algorithm), "maglev_table_size",
-			 (json_int_t)service->table_size, "mode",
+			 "algorithm", config_algorithm_name(service->algorithm),
+			 "maglev_table_size", (json_int_t)service->table_size, "mode",
 			 service->forwarding < CONFIG_DSR_IPIP ? "nat" : "dsr",
 			 service->forwarding < CONFIG_DSR_IPIP ? "nat" : "encap",
 			 forwarding_name(service->forwarding), "backends", ids);

@@ -30,6 +30,14 @@ int addr_compare(const struct addr *a, const struct addr *b)
 	return memcmp(a, b, sizeof(*a));
 }
 
+bool addr_list_has(const struct addr *list, size_t count, const struct addr *addr)
+{
+	for (size_t i = 0; i < count; i++)
+		if (addr_equal(&list[i], addr))
+			return true;
+	return false;
+}
+
 bool addr_is_any(const struct addr *addr)
 {
 	return addr->word[0] == 0 && addr->word[1] == 0 && addr->word[3] == 0 &&
@@ -46,9 +54,8 @@ bool addr_is_unicast(const struct addr *addr)
 		/* 0/8, 127/8, 224/4 and 240/4: RFC 1122 section 3.2.1.3, RFC 1112 section 4. */
 		return v4 >> 24 != 0 && v4 >> 24 != 127 && v4 < 0xe0000000;
 	}
-	/* ::1 and ff00::/8: RFC 4291 sections 2.5.3 and 2.7. */
-	if (addr->word[0] == 0 && addr->word[1] == 0 && addr->word[2] == 0 &&
-	    addr->word[3] == htonl(1))
+	/* ::/64 has ::1 and what stands for IPv4, ff00::/8 groups: RFC 4291 sections 2.5 and 2.7. */
+	if (addr->word[0] == 0 && addr->word[1] == 0)
 		return false;
 	return ntohl(addr->word[0]) >> 24 != 0xff;
 }

@@ -28,6 +28,7 @@ static inline __be32 addr_v4(const struct addr *addr)
 bool addr_equal(const struct addr *a, const struct addr *b);
 /* Order for sorting: IPv4 first, then by value. */
 int addr_compare(const struct addr *a, const struct addr *b);
+bool addr_list_has(const struct addr *list, size_t count, const struct addr *addr);
 
 /* 0.0.0.0 or :: */
 bool addr_is_any(const struct addr *addr);

@@ -25,6 +25,9 @@ enum config_algorithm {
 	CONFIG_SOURCE_HASH,	  /* by client address, consistent */
 };
 
+/* As the configuration writes it. */
+const char *config_algorithm_name(enum config_algorithm algorithm);
+
 /* How packets reach the backends: services[].mode, .nat, .encap in one. */
 enum config_forwarding {
 	CONFIG_NAT_FULL,

@@ -233,6 +233,52 @@ static void unique_endpoints(struct build *build, const struct item *const *item
 	claims_settle(build, claims, name_endpoint);
 }
 
+static int compare_keys(const void *left, const void *right)
+{
+	const struct claim *a = left;
+	const struct claim *b = right;
+
+	return memcmp(a->key, b->key, sizeof(a->key));
+}
+
+/* Complains about a backend at an address of a service: what is sent there comes back. */
+static void check_elsewhere(struct build *build, const struct claims *served,
+			    const struct config_backend *backend, const struct node *node)
+{
+	struct claim key = { .node = node };
+	const struct claim *found;
+
+	memcpy(key.key, &backend->address, sizeof(backend->address));
+	found = bsearch(&key, served->list, served->count, sizeof(*served->list), compare_keys);
+	if (found && node)
+		complain(build->complaints, node_place(node),
+			 "clients reach service '%s' at this address; give a backend the address "
+			 "of another host",
+			 found->service);
+}
+
+static void backends_elsewhere(struct build *build, const struct item *const *items,
+			       struct claims *claims)
+{
+	const struct config *config = build->config;
+
+	for (size_t i = 0; i < config->service_count; i++)
+		for (size_t j = 0; j < config->services[i].address_count; j++)
+			claim_add(claims, &config->services[i].addresses[j], sizeof(struct addr),
+				  NULL, config->services[i].name);
+	if (claims->count)
+		qsort(claims->list, claims->count, sizeof(*claims->list), compare_claims);
+	for (size_t i = 0; claims->count && i < config->service_count; i++) {
+		const struct config_service *service = &config->services[i];
+		const struct item *list = backend_items(build, items[i]);
+
+		for (size_t j = 0; j < service->backend_count; j++)
+			check_elsewhere(build, claims, &service->backends[j],
+					item_at(&list->below[j], "address")->node);
+	}
+	claims->count = 0;
+}
+
 static int compare_ids(const void *left, const void *right)
 {
 	const uint32_t *a = left;
@@ -292,17 +338,19 @@ void build_unique(struct build *build, const struct item *const *services)
 {
 	const struct config *config = build->config;
 	struct claims claims = { 0 };
-	size_t backends = 0, endpoints = 0;
+	size_t backends = 0, endpoints = 0, addresses = 0;
 	size_t others = item_at(build->root, "upstreams")->count +
 			item_at(build->root, "ebpf.xdp.programs")->count;
 
 	for (size_t i = 0; i < config->service_count; i++) {
 		backends += config->services[i].backend_count;
 		endpoints += endpoint_count(&config->services[i]);
+		addresses += config->services[i].address_count;
 	}
 	if (too_many(build, backends, endpoints))
 		return;
-	claims.list = build_array(build, backends + endpoints + config->service_count + others,
+	claims.list = build_array(build,
+				  backends + endpoints + addresses + config->service_count + others,
 				  sizeof(*claims.list));
 	if (!claims.list)
 		return;
@@ -310,6 +358,7 @@ void build_unique(struct build *build, const struct item *const *services)
 	unique_backends(build, services, &claims, true);
 	unique_backends(build, services, &claims, false);
 	unique_endpoints(build, services, &claims);
+	backends_elsewhere(build, services, &claims);
 	unique_names(build, "upstreams", &claims);
 	unique_names(build, "ebpf.xdp.programs", &claims);
 	free(claims.list);

@@ -8,6 +8,15 @@ const struct choice schema_algorithms[] = {
 	{ "source_hash", CONFIG_SOURCE_HASH }, { 0 },
 };
 
+const char *config_algorithm_name(enum config_algorithm algorithm)
+{
+	const struct choice *choice = schema_algorithms;
+
+	while (choice->name && choice->value != (int)algorithm)
+		choice++;
+	return choice->name;
+}
+
 const struct choice schema_nats[] = {
 	{ "full", CONFIG_NAT_FULL },
 	{ "destination", CONFIG_NAT_DESTINATION },

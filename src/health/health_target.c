@@ -47,10 +47,10 @@ static const struct addr *vip_of(const struct service *service, const struct bac
 static bool is_service_address(const struct model *model, const struct addr *address)
 {
 	for (size_t i = 0; i < model->service_count; i++)
-		for (size_t k = 0; k < model->services[i].address_count; k++)
-			if (!model->services[i].implicit &&
-			    addr_equal(&model->services[i].addresses[k], address))
-				return true;
+		if (!model->services[i].implicit &&
+		    addr_list_has(model->services[i].addresses, model->services[i].address_count,
+				  address))
+			return true;
 	return false;
 }
 

@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "backend.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "human.h"
+#include "query.h"
 #include "reply.h"
 #include "text.h"
 
@@ -117,18 +119,13 @@ static int wait_until_gone(struct session *session, uint32_t id, struct err *err
 /* Owned by the caller; NULL if memory is short. */
 static char *removal_path(uint32_t id, const struct rm_options *options)
 {
-	char *deadline = options->deadline ? client_escape(options->deadline) : NULL;
-	char *path = NULL;
+	struct buf path;
 
-	if (!options->deadline || deadline) {
-		if (asprintf(&path, "/ebpf/backends/%" PRIu32 "%s%s%s", id,
-			     options->deadline ? "?deadline=" : "", deadline ? deadline : "",
-			     options->force ? (options->deadline ? "&force=true" : "?force=true")
-					    : "") < 0)
-			path = NULL;
-	}
-	free(deadline);
-	return path;
+	buf_init(&path);
+	buf_printf(&path, "/ebpf/backends/%" PRIu32, id);
+	query_add(&path, "deadline", options->deadline);
+	query_add(&path, "force", options->force ? "true" : NULL);
+	return buf_take(&path);
 }
 
 static void print_gone(uint32_t id, bool waited, const char *state, const char *active)

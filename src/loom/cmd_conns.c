@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "human.h"
+#include "query.h"
 #include "reply.h"
 
 #define CONNS_DEFAULT 100
@@ -39,7 +40,7 @@ struct listing {
 	struct session *session;
 	FILE *out;
 	struct table *table;
-	char *filter;  /* owned; the query's part that all pages share */
+	const struct conns_options *options;
 	char *cursor;  /* owned; NULL: the beginning, or after the end */
 	uint64_t room; /* how many more are wanted */
 	uint64_t shown;
@@ -51,48 +52,31 @@ static int out_of_memory(struct err *err)
 	return err_set(err, -ENOMEM, "cannot list connections: out of memory");
 }
 
-/* "&name=value", escaped; remembers a failure. */
-static void add_filter(struct buf *query, const char *name, const char *value)
+/* The path of the page at the cursor. */
+static char *make_path(const struct listing *listing)
 {
-	char *escaped = client_escape(value);
+	uint64_t limit = listing->room < CONNS_PAGE ? listing->room : CONNS_PAGE;
+	struct buf path;
 
-	buf_printf(query, "&%s=%s", name, escaped ? escaped : "");
-	query->failed |= !escaped;
-	free(escaped);
-}
-
-static char *make_filter(const struct conns_options *options)
-{
-	struct buf query;
-
-	buf_init(&query);
-	buf_append(&query, "", 0);
-	if (options->client)
-		add_filter(&query, "client", options->client);
-	if (options->backend.given)
-		buf_printf(&query, "&backend=%" PRIu64, options->backend.value);
-	if (options->state)
-		add_filter(&query, "state", options->state);
-	return buf_take(&query);
+	buf_init(&path);
+	buf_printf(&path, "/ebpf/connections?limit=%" PRIu64, limit);
+	query_add(&path, "client", listing->options->client);
+	query_add_number(&path, "backend", &listing->options->backend);
+	query_add(&path, "state", listing->options->state);
+	query_add(&path, "cursor", listing->cursor);
+	return buf_take(&path);
 }
 
 static int get_page(struct listing *listing, json_t **ret, struct err *err)
 {
-	uint64_t limit = listing->room < CONNS_PAGE ? listing->room : CONNS_PAGE;
-	char *cursor = listing->cursor ? client_escape(listing->cursor) : NULL;
-	char *path = NULL;
+	char *path = make_path(listing);
 	int r;
 
 	*ret = NULL;
-	if ((listing->cursor && !cursor) ||
-	    asprintf(&path, "/ebpf/connections?limit=%" PRIu64 "%s%s%s", limit, listing->filter,
-		     cursor ? "&cursor=" : "", cursor ? cursor : "") < 0) {
-		free(cursor);
+	if (!path)
 		return out_of_memory(err);
-	}
 	r = client_get(listing->session->client, path, ret, err);
 	free(path);
-	free(cursor);
 	return r;
 }
 
@@ -212,7 +196,7 @@ static int list(struct listing *listing, struct err *err)
 	bool json = listing->session->options.json;
 	int r;
 
-	if (!listing->filter || (!json && !listing->table))
+	if (!json && !listing->table)
 		return out_of_memory(err);
 	do {
 		r = list_page(listing, err);
@@ -240,7 +224,7 @@ static int draw(struct session *session, FILE *out, void *ctx, struct err *err)
 		.session = session,
 		.out = out,
 		.table = session_table(session, columns, 9),
-		.filter = make_filter(options),
+		.options = options,
 		.room = options->all	       ? UINT64_MAX
 			: options->limit.given ? options->limit.value
 					       : CONNS_DEFAULT,
@@ -248,7 +232,6 @@ static int draw(struct session *session, FILE *out, void *ctx, struct err *err)
 	int r = list(&listing, err);
 
 	table_free(listing.table);
-	free(listing.filter);
 	free(listing.cursor);
 	return r;
 }

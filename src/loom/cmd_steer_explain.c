@@ -8,6 +8,7 @@
 
 #include "backend.h"
 #include "base/addr.h"
+#include "query.h"
 #include "steer_ask.h"
 
 #define PAYLOAD_MAX 64 /* bytes that loomd looks at */
@@ -61,15 +62,6 @@ static int check(const struct explain_options *options, const char *flow,
 	return options->payload ? check_payload(options->payload, err) : 0;
 }
 
-static void add(struct buf *path, const char *name, const char *value, char mark)
-{
-	char *escaped = client_escape(value);
-
-	path->failed |= !escaped;
-	buf_printf(path, "%c%s=%s", mark, name, escaped ? escaped : "");
-	free(escaped);
-}
-
 static char *make_path(const struct explain_options *options, const char *group,
 		       const char *address, uint16_t port, struct err *err)
 {
@@ -80,14 +72,11 @@ static char *make_path(const struct explain_options *options, const char *group,
 	buf_init(&path);
 	path.failed |= !base;
 	buf_printf(&path, "%s", base ? base : "");
-	add(&path, "source", address, '?');
+	query_add(&path, "source", address);
 	buf_printf(&path, "&port=%u", port);
-	if (options->payload)
-		add(&path, "payload", options->payload, '&');
-	if (options->destination)
-		add(&path, "destination", options->destination, '&');
-	if (options->cpu.given)
-		buf_printf(&path, "&cpu=%" PRIu64, options->cpu.value);
+	query_add(&path, "payload", options->payload);
+	query_add(&path, "destination", options->destination);
+	query_add_number(&path, "cpu", &options->cpu);
 	free(base);
 	text = buf_take(&path);
 	if (!text)

@@ -2,15 +2,16 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "query.h"
 #include "steer_ask.h"
 #include "text.h"
+#include "trace_stream.h"
 #include "trace_text.h"
 
 struct steer_trace_options {
@@ -34,69 +35,23 @@ static const struct args_option trace_options[] = {
 	{ 0 },
 };
 
-/* A trace under way. */
-struct steer_trace {
-	const struct session *session;
-	struct reply reply;
-	uint64_t decisions;
-	uint64_t lost;
-	int result; /* 0 or -errno: what ended it */
-};
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int signal)
-{
-	(void)signal;
-	interrupted = 1;
-}
-
-static void catch_signals(void)
-{
-	struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
-
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-}
-
-static void add(struct buf *path, const char *name, const char *value)
-{
-	char *escaped = value ? client_escape(value) : NULL;
-
-	if (!value)
-		return;
-	path->failed |= !escaped;
-	buf_printf(path, "&%s=%s", name, escaped ? escaped : "");
-	free(escaped);
-}
-
-static void add_number(struct buf *path, const char *name, const struct args_number *number)
-{
-	if (number->given)
-		buf_printf(path, "&%s=%" PRIu64, name, number->value);
-}
-
 static char *make_path(const struct steer_trace_options *options, const char *group,
 		       struct err *err)
 {
 	char *base = steer_ask_path(group, "trace", err);
 	struct buf path;
 	char *text;
-	char *mark;
 
 	buf_init(&path);
 	path.failed |= !base;
 	buf_printf(&path, "%s", base ? base : "");
-	add(&path, "duration", options->duration);
-	add(&path, "source", options->source);
-	add_number(&path, "port", &options->port);
-	add_number(&path, "sample", &options->sample);
-	add_number(&path, "limit", &options->count);
+	query_add(&path, "duration", options->duration);
+	query_add(&path, "source", options->source);
+	query_add_number(&path, "port", &options->port);
+	query_add_number(&path, "sample", &options->sample);
+	query_add_number(&path, "limit", &options->count);
 	free(base);
 	text = buf_take(&path);
-	mark = text ? strchr(text, '&') : NULL;
-	if (mark)
-		*mark = '?';
 	if (!text)
 		err_set(err, -ENOMEM, "cannot trace: out of memory");
 	return text;
@@ -147,8 +102,10 @@ static void print_head(void)
 	       "DESTINATION", "KERNEL", "POLICY", "CHOSEN", "MODE", "WHY", "LENGTH");
 }
 
-static int print_decision(struct reply *reply, const json_t *decision)
+static int print_decision(struct trace_stream *stream, const json_t *decision)
 {
+	struct reply *reply = &stream->reply;
+
 	print_time(reply_text(reply, decision, "time"));
 	print_cell(reply_text(reply, decision, "source"), 21);
 	print_cell(reply_text(reply, decision, "destination"), 21);
@@ -162,75 +119,30 @@ static int print_decision(struct reply *reply, const json_t *decision)
 	return reply_result(reply);
 }
 
-static int show(struct steer_trace *trace, const json_t *line)
-{
-	if (!trace->session->options.json)
-		return print_decision(&trace->reply, line);
-	if (session_write_json(trace->session, line, JSON_COMPACT, stdout) < 0)
-		return err_set(trace->reply.err, -ENOMEM, "cannot print: out of memory");
-	putchar('\n');
-	return 0;
-}
-
-static bool on_line(void *ctx, const json_t *line)
-{
-	struct steer_trace *trace = ctx;
-	const char *event = reply_text(&trace->reply, line, "event");
-
-	if (trace->result < 0)
-		return false;
-	if (strcmp(event, "end") == 0) {
-		trace->lost = reply_count(&trace->reply, line, "lost");
-		trace->result = trace->session->options.json ? show(trace, line)
-							     : reply_result(&trace->reply);
-	} else if (strcmp(event, "decision") == 0) {
-		trace->decisions++;
-		trace->result = show(trace, line);
-	} else {
-		trace->result = reply_result(&trace->reply); /* of a later version */
-	}
-	return trace->result == 0 && !ferror(stdout);
-}
-
-static void on_pause(void *ctx)
-{
-	struct steer_trace *trace = ctx;
-
-	if (fflush(stdout) != 0 && trace->result == 0)
-		trace->result = err_set(trace->reply.err, -EIO, "cannot write the trace: %s",
-					strerror(errno));
-}
-
 static int trace(struct session *session, const void *ctx, char **operands, size_t count)
 {
 	struct err err = { 0 };
-	struct steer_trace trace = { .session = session,
-				     .reply = { "GET /steer/groups/NAME/trace", &err } };
-	const struct client_lines lines = { on_line, on_pause, &trace, &interrupted };
+	struct trace_stream stream = { .session = session,
+				       .reply = { "GET /steer/groups/NAME/trace", &err },
+				       .event = "decision",
+				       .narrow = "use --source or --sample",
+				       .print = print_decision,
+				       .out = stdout };
 	char *path = make_path(ctx, operands[0], &err);
 	int r = -ENOMEM;
 
 	if (path) {
-		catch_signals();
+		trace_stream_catch_signals();
 		if (!session->options.json)
 			print_head();
-		fflush(stdout);
-		r = client_stream(session->client, path, &lines, &err);
+		r = trace_stream_follow(&stream, path, &err);
 	}
 	free(path);
-	if (r == 0)
-		r = trace.result;
 	if (r < 0)
 		return session_fail(session, &err);
 	fflush(stdout);
-	if (!session->options.json) {
-		fprintf(stderr, "loom: %" PRIu64 " decision%s", trace.decisions,
-			trace.decisions == 1 ? "" : "s");
-		if (trace.lost)
-			fprintf(stderr, "; %" PRIu64 " more were lost: use --source or --sample",
-				trace.lost);
-		fputc('\n', stderr);
-	}
+	if (!session->options.json)
+		trace_stream_print_end(&stream);
 	return SESSION_OK;
 }
 

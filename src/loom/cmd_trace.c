@@ -2,14 +2,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "pcapng.h"
-#include "reply.h"
+#include "query.h"
+#include "trace_stream.h"
 #include "trace_text.h"
 
 struct trace_options {
@@ -47,50 +47,12 @@ static const char trace_help[] =
 	"There is one trace at a time.  Ctrl-C ends it.  What a busy balancer cannot tell of in\n"
 	"time is counted as lost: narrow the filter, or use --sample.\n";
 
-/* A trace under way. */
+/* Where a trace goes. */
 struct trace {
-	struct session *session;
-	struct reply reply;
 	struct trace_columns columns;
 	struct pcapng *pcapng; /* owned; NULL: print */
 	FILE *file;	       /* of pcapng; owned unless it is standard output */
-	uint64_t packets;
-	uint64_t lost;
-	int result; /* 0 or -errno: what ended it */
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int signal)
-{
-	(void)signal;
-	interrupted = 1;
-}
-
-static void catch_signals(void)
-{
-	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND };
-
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-}
-
-static void add(struct buf *path, const char *name, const char *value)
-{
-	char *escaped = value ? client_escape(value) : NULL;
-
-	if (!value)
-		return;
-	path->failed |= !escaped;
-	buf_printf(path, "&%s=%s", name, escaped ? escaped : "");
-	free(escaped);
-}
-
-static void add_number(struct buf *path, const char *name, const struct args_number *number)
-{
-	if (number->given)
-		buf_printf(path, "&%s=%" PRIu64, name, number->value);
-}
 
 static char *make_path(const struct trace_options *options)
 {
@@ -98,20 +60,19 @@ static char *make_path(const struct trace_options *options)
 
 	buf_init(&path);
 	buf_printf(&path, "/ebpf/trace?frames=%s", options->write ? "true" : "false");
-	add(&path, "duration", options->duration);
-	add(&path, "address", options->address);
-	add_number(&path, "port", &options->port);
-	add(&path, "proto", options->proto);
-	add_number(&path, "backend", &options->backend);
-	add(&path, "only", options->drops ? "drops" : NULL);
-	add_number(&path, "sample", &options->sample);
-	add_number(&path, "limit", &options->count);
+	query_add(&path, "duration", options->duration);
+	query_add(&path, "address", options->address);
+	query_add_number(&path, "port", &options->port);
+	query_add(&path, "proto", options->proto);
+	query_add_number(&path, "backend", &options->backend);
+	query_add(&path, "only", options->drops ? "drops" : NULL);
+	query_add_number(&path, "sample", &options->sample);
+	query_add_number(&path, "limit", &options->count);
 	return buf_take(&path);
 }
 
-static int capture(struct trace *trace, const json_t *packet)
+static int capture(struct pcapng *pcapng, struct reply *reply, const json_t *packet)
 {
-	struct reply *reply = &trace->reply;
 	struct pcapng_packet frame = { .interface = reply_text(reply, packet, "interface") };
 	struct buf comment;
 	struct buf bytes;
@@ -135,54 +96,21 @@ static int capture(struct trace *trace, const json_t *packet)
 			    reply->what);
 	else if (buf_failed(&comment) || buf_failed(&bytes))
 		r = err_set(reply->err, -ENOMEM, "cannot write the packet: out of memory");
-	else if ((r = pcapng_write(trace->pcapng, &frame)) < 0)
+	else if ((r = pcapng_write(pcapng, &frame)) < 0)
 		err_set(reply->err, r, "cannot write the capture: %s", strerror(-r));
 	buf_done(&comment);
 	buf_done(&bytes);
 	return r;
 }
 
-static int show(struct trace *trace, const json_t *packet)
+static int print_packet(struct trace_stream *stream, const json_t *packet)
 {
-	if (trace->session->options.json) {
-		if (session_write_json(trace->session, packet, JSON_COMPACT, stdout) < 0)
-			return err_set(trace->reply.err, -ENOMEM, "cannot print: out of memory");
-		putchar('\n');
-		return 0;
-	}
+	struct trace *trace = stream->ctx;
+
 	if (trace->pcapng)
-		return capture(trace, packet);
-	trace_text_print(&trace->columns, &trace->reply, packet, stdout);
-	return reply_result(&trace->reply);
-}
-
-static bool on_line(void *ctx, const json_t *line)
-{
-	struct trace *trace = ctx;
-	const char *event = reply_text(&trace->reply, line, "event");
-
-	if (trace->result < 0)
-		return false;
-	if (strcmp(event, "end") == 0) {
-		trace->lost = reply_count(&trace->reply, line, "lost");
-		trace->result = trace->session->options.json ? show(trace, line)
-							     : reply_result(&trace->reply);
-	} else if (strcmp(event, "packet") == 0) {
-		trace->packets++;
-		trace->result = show(trace, line);
-	} else {
-		trace->result = reply_result(&trace->reply); /* of a later version */
-	}
-	return trace->result == 0 && !ferror(stdout);
-}
-
-static void on_pause(void *ctx)
-{
-	struct trace *trace = ctx;
-
-	if (fflush(trace->pcapng ? trace->file : stdout) != 0 && trace->result == 0)
-		trace->result = err_set(trace->reply.err, -EIO, "cannot write the trace: %s",
-					strerror(errno));
+		return capture(trace->pcapng, &stream->reply, packet);
+	trace_text_print(&trace->columns, &stream->reply, packet, stdout);
+	return reply_result(&stream->reply);
 }
 
 static int open_file(struct trace *trace, const char *path, struct err *err)
@@ -206,31 +134,19 @@ static int close_file(struct trace *trace, const char *path, struct err *err)
 		       : err_set(err, -EIO, "cannot write %s: %s", path, strerror(errno));
 }
 
-/* On standard error: standard output may be a file that others read. */
-static void print_end(const struct trace *trace)
+static int follow(struct trace_stream *stream, const struct trace_options *options, struct err *err)
 {
-	fprintf(stderr, "loom: %" PRIu64 " packet%s", trace->packets,
-		trace->packets == 1 ? "" : "s");
-	if (trace->lost)
-		fprintf(stderr, "; %" PRIu64 " more were lost: narrow the filter, or use --sample",
-			trace->lost);
-	fputc('\n', stderr);
-}
-
-static int follow(struct trace *trace, const struct trace_options *options, struct err *err)
-{
-	const struct client_lines lines = { on_line, on_pause, trace, &interrupted };
+	struct trace *trace = stream->ctx;
 	char *path = make_path(options);
 	int r;
 
 	if (!path)
 		return err_set(err, -ENOMEM, "cannot trace: out of memory");
-	if (!options->write && !trace->session->options.json)
+	if (!options->write && !stream->session->options.json)
 		trace_text_head(&trace->columns, stdout);
-	fflush(stdout);
-	r = client_stream(trace->session->client, path, &lines, err);
+	r = trace_stream_follow(stream, path, err);
 	free(path);
-	return r < 0 ? r : trace->result;
+	return r;
 }
 
 static int check_options(const struct session *session, const struct trace_options *options,
@@ -249,8 +165,15 @@ static int trace(struct session *session, const void *ctx, char **operands, size
 {
 	const struct trace_options *options = ctx;
 	struct err err = { 0 };
-	struct trace trace = { .session = session, .reply = { "GET /ebpf/trace", &err } };
 	struct err closing = { 0 };
+	struct trace trace = { 0 };
+	struct trace_stream stream = { .session = session,
+				       .reply = { "GET /ebpf/trace", &err },
+				       .event = "packet",
+				       .narrow = "narrow the filter, or use --sample",
+				       .print = print_packet,
+				       .ctx = &trace,
+				       .out = stdout };
 	int r = check_options(session, options, &err);
 
 	(void)operands, (void)count;
@@ -259,8 +182,9 @@ static int trace(struct session *session, const void *ctx, char **operands, size
 	if (options->write)
 		r = open_file(&trace, options->write, &err);
 	if (r == 0) {
-		catch_signals();
-		r = follow(&trace, options, &err);
+		stream.out = trace.file ? trace.file : stdout;
+		trace_stream_catch_signals();
+		r = follow(&stream, options, &err);
 	}
 	if (close_file(&trace, options->write, &closing) < 0 && r == 0) {
 		r = closing.code;
@@ -270,7 +194,7 @@ static int trace(struct session *session, const void *ctx, char **operands, size
 		return session_fail(session, &err);
 	fflush(stdout);
 	if (!session->options.json)
-		print_end(&trace);
+		trace_stream_print_end(&stream);
 	return SESSION_OK;
 }
 

@@ -91,9 +91,15 @@ static void follow_interfaces(struct daemon *daemon)
 {
 	struct err err = { 0 };
 
-	if (lb_attach(daemon->lb, &err) < 0)
-		log_warning("%s", err.text);
-	else if (daemon_follow_addresses(daemon, &err) < 0)
+	if (lb_attach(daemon->lb, &err) < 0) {
+		/* Once, whatever other links come and go meanwhile. */
+		if (strcmp(err.text, daemon->attach_said.text) != 0)
+			log_warning("%s", err.text);
+		daemon->attach_said = err;
+		return;
+	}
+	daemon->attach_said.text[0] = '\0';
+	if (daemon_follow_addresses(daemon, &err) < 0)
 		log_warning("cannot follow the interfaces' addresses: %s", err.text);
 }
 
@@ -210,6 +216,8 @@ static int open_lb(struct daemon *daemon, struct err *err)
 	int r = bpffs_ensure(daemon->pin_dir, err);
 
 	if (r == 0)
+		r = daemon->pins_fd = bpffs_lock(daemon->pin_dir, err);
+	if (r >= 0)
 		r = ports_for_nat(options.config->snat_port_first, options.config->snat_port_last,
 				  &options.port_first, &options.port_last, err);
 	if (r == 0)
@@ -362,6 +370,7 @@ int daemon_open(struct daemon **ret, const struct daemon_options *options, struc
 		return err_set(err, -ENOMEM, "cannot start: out of memory");
 	daemon->options = *options;
 	daemon->lock_fd = -1;
+	daemon->pins_fd = -1;
 	daemon->started_ns = clock_now_ns();
 	raise_file_limit();
 	r = load_config(daemon, err);
@@ -414,6 +423,7 @@ int daemon_rehearse(const struct daemon_options *options, char state_path[256], 
 		return err_set(err, -ENOMEM, "cannot upgrade: out of memory");
 	daemon->options = *options;
 	daemon->lock_fd = -1;
+	daemon->pins_fd = -1;
 	r = load_config(daemon, err);
 	if (r < 0)
 		goto out;
@@ -470,6 +480,8 @@ void daemon_close(struct daemon *daemon)
 	config_free(daemon->config);
 	free(daemon->local);
 	free(daemon->leaving);
+	if (daemon->pins_fd >= 0)
+		close(daemon->pins_fd);
 	if (daemon->lock_fd >= 0)
 		close(daemon->lock_fd);
 	free(daemon);

@@ -57,9 +57,12 @@ struct daemon {
 	size_t leaving_count;
 
 	int lock_fd;		   /* owned; held while this daemon owns the instance */
+	int pins_fd;		   /* owned; the same of the instance's pins */
+	struct err attach_said;	   /* why an interface is not attached to, as last logged */
 	bool upgrade;		   /* on exit, start the binary anew */
 	bool detach;		   /* on close */
 	bool serving;		   /* the data path stands */
+	bool unsaved;		   /* the state file is behind */
 	uint64_t resolve_cost_ns;  /* of the last pass over all backends */
 	uint64_t resolve_spent_ns; /* of the pass under way */
 	bool resolve_again;	   /* something changed since the pass under way began */
@@ -74,8 +77,8 @@ struct daemon {
 /* Makes the kernel and the state file equal next (taken over in any case).  On error both are as
  * before. */
 int daemon_commit(struct daemon *daemon, struct model *next, struct err *err);
-/* The same for what was observed (health, load, deadlines), of which the state file holds nothing.
- */
+/* The same for what has happened (health, load, addresses, last connections): the state file holds
+ * nothing of it, or is written when it can be. */
 int daemon_commit_observed(struct daemon *daemon, struct model *next, struct err *err);
 /* Reads the interfaces' own addresses anew.  Returns 1 if they changed, 0, or -errno. */
 int daemon_read_addresses(struct daemon *daemon, const struct config *config, struct err *err);

@@ -99,9 +99,22 @@ static int save(struct daemon *daemon, const struct model *model, struct err *er
 	return r;
 }
 
+/* What has happened is not taken back for want of a disk: saving is tried again after each pass of
+ * the sweep. */
+static void save_later(struct daemon *daemon)
+{
+	struct err err = { 0 };
+	bool failed = save(daemon, daemon->current, &err) < 0;
+
+	if (failed && !daemon->unsaved)
+		log_error("%s; serving goes on, and saving is tried again", err.text);
+	daemon->unsaved = failed;
+}
+
 static int commit(struct daemon *daemon, struct model *next, bool saved, struct err *err)
 {
 	struct err back = { 0 };
+	struct err why = { 0 };
 	struct model *old;
 	int r;
 
@@ -109,8 +122,12 @@ static int commit(struct daemon *daemon, struct model *next, bool saved, struct 
 	r = daemon_health_overlay(daemon, next, err);
 	if (r == 0 && daemon->lb)
 		r = lb_apply(daemon->lb, next, err);
-	if (r == 0 && saved)
-		r = save(daemon, next, err);
+	if (r == 0 && saved) {
+		r = save(daemon, next, &why);
+		if (r < 0)
+			err_set(err, r, "%s; the change was taken back", why.text);
+		daemon->unsaved &= r < 0;
+	}
 	if (r < 0) {
 		if (daemon->lb && lb_apply(daemon->lb, daemon->current, &back) < 0)
 			log_error("cannot return to the previous state: %s; restart loomd",
@@ -208,6 +225,8 @@ void daemon_reap(struct daemon *daemon)
 	struct err err = { 0 };
 	bool changed;
 
+	if (daemon->unsaved)
+		save_later(daemon);
 	if (track_leaving(daemon) < 0 || !daemon->leaving_count)
 		return;
 	if (model_copy(daemon->current, &next) < 0)
@@ -216,8 +235,10 @@ void daemon_reap(struct daemon *daemon)
 	changed |= backends_expire(next, clock_wall_s());
 	if (!changed)
 		model_free(next);
-	else if (daemon_commit(daemon, next, &err) < 0)
+	else if (daemon_commit_observed(daemon, next, &err) < 0)
 		log_error("cannot let a removed backend go: %s", err.text);
+	else
+		save_later(daemon);
 }
 
 /* ---- configuration ---- */
@@ -243,6 +264,8 @@ static int restore_changes(struct daemon *daemon, struct err *err)
 	if (r < 0) {
 		/* Serving by the configuration beats not serving. */
 		log_error("%s; starting from the configuration alone", err->text);
+		if (r == -EBADMSG && daemon->lock_fd >= 0)
+			state_set_aside(daemon->state_path);
 		return 0;
 	}
 	buf_init(&dropped);
@@ -344,19 +367,21 @@ static int adopt_config(struct daemon *daemon, struct config *config, struct mod
 	if (daemon->lb)
 		lb_set_config(daemon->lb, &config->ebpf);
 	r = daemon_steering_follow(daemon, config, err);
+	/* Before anything else changes: a new interface may refuse. */
+	if (r == 0 && daemon->lb)
+		r = lb_attach(daemon->lb, err);
 	if (r < 0)
 		model_free(next);
 	else
 		r = daemon_commit(daemon, next, err);
-	if (r == 0 && daemon->lb)
-		r = lb_attach(daemon->lb, err);
 	if (r < 0) {
 		daemon_steering_follow(daemon, old_config, NULL);
 		daemon->config = old_config;
 		daemon->configured = old_configured;
-		if (daemon->lb)
+		if (daemon->lb) {
 			lb_set_config(daemon->lb, &old_config->ebpf);
-		daemon_health_follow(daemon); /* next may be in force, its checks are not */
+			lb_attach(daemon->lb, NULL);
+		}
 		model_free(configured);
 		config_free(config);
 		return r;
@@ -411,10 +436,12 @@ int daemon_follow_addresses(struct daemon *daemon, struct err *err)
 	if (r == 0) {
 		old = daemon->configured;
 		daemon->configured = configured;
-		r = daemon_commit(daemon, next, err);
+		r = daemon_commit_observed(daemon, next, err);
 		if (r < 0) {
 			daemon->configured = old;
 			old = configured;
+		} else {
+			save_later(daemon);
 		}
 		model_free(old);
 	}

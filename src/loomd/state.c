@@ -215,8 +215,7 @@ int state_save(const char *path, const struct model_changes *changes, struct err
 	free(copy);
 	free(text);
 	if (r < 0)
-		return err_set(err, r, "cannot save %s: %s; the change was taken back", path,
-			       strerror(-r));
+		return err_set(err, r, "cannot save %s: %s", path, strerror(-r));
 	return 0;
 }
 
@@ -414,6 +413,17 @@ static int read_file(const char *path, char **ret, size_t *ret_size, struct err 
 	}
 	close(fd);
 	return r;
+}
+
+void state_set_aside(const char *path)
+{
+	char aside[PATH_MAX];
+
+	snprintf(aside, sizeof(aside), "%s.bad", path);
+	if (rename(path, aside) < 0)
+		log_warning("cannot keep it as %s: %s", aside, strerror(errno));
+	else
+		log_notice("it is kept as %s", aside);
 }
 
 int state_load(const char *path, struct model_changes **ret, struct err *err)

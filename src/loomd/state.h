@@ -30,4 +30,7 @@ int state_load(const char *path, struct model_changes **ret, struct err *err);
 /* The same for text in memory. */
 int state_parse(const char *text, size_t size, struct model_changes **ret, struct err *err);
 
+/* What cannot be read is kept as PATH.bad: the next change writes over PATH. */
+void state_set_aside(const char *path);
+
 #endif

@@ -16,6 +16,9 @@
 #include "sys/bpffs.h"
 #include "sys/netns.h"
 
+/* Members whose owner is looked at in one go. */
+#define OWNER_LOOKS 500
+
 /* A look at the kernel takes a tenth of the time at most. */
 static uint64_t until_poll(const struct steering *steering)
 {
@@ -50,6 +53,23 @@ static void on_poll(void *ctx)
 	loop_arm(steering->poll_timer, steering->admitting ? 0 : until_poll(steering));
 }
 
+/* A look at each owner is a call of the kernel: not so many at once that others wait. */
+static void check_owners(struct steering *steering, uint64_t now)
+{
+	size_t looks = 0;
+
+	if (now - steering->owners_ns < STEERING_SAMPLE_NS / 2)
+		return;
+	steering->owners_ns = now;
+	for (size_t i = 0; i < steering->group_count && looks < OWNER_LOOKS; i++) {
+		struct group *group =
+			steering->groups[steering->owners_next++ % steering->group_count];
+
+		members_check_owners(group);
+		looks += group->member_count;
+	}
+}
+
 static void on_sample(void *ctx)
 {
 	struct steering *steering = ctx;
@@ -57,10 +77,10 @@ static void on_sample(void *ctx)
 	uint64_t next = STEERING_SAMPLE_NS;
 
 	report_resets(steering, now);
+	check_owners(steering, now);
 	for (size_t i = 0; i < steering->group_count; i++) {
 		struct group *group = steering->groups[i];
 
-		members_check_owners(group);
 		moves_sample(group, now);
 		/* Several samples a window, however short those are. */
 		if (group->guard_config.window_ns / 4 < next)
@@ -75,20 +95,26 @@ static void on_sample(void *ctx)
 
 /* ---- namespaces ---- */
 
+struct deaths {
+	const struct steering *steering;
+	bool any;
+};
+
+/* Of a host's many sockets that end few are groups'. */
 static void on_death(void *ctx, const struct sock_diag_death *death)
 {
-	*(bool *)ctx = true;
+	struct deaths *deaths = ctx;
+
+	deaths->any |= steering_has_port(deaths->steering, death->port);
 }
 
 static void on_deaths(void *ctx, uint32_t events)
 {
 	struct space *space = ctx;
-	bool any = false;
+	struct deaths deaths = { .steering = space->steering };
 
 	(void)events;
-	if (sock_diag_deaths_read(space->deaths, on_death, &any) == -ENOBUFS)
-		any = true;
-	if (any)
+	if (sock_diag_deaths_read(space->deaths, on_death, &deaths) == -ENOBUFS || deaths.any)
 		loop_arm_sooner(space->steering->poll_timer, 0);
 }
 

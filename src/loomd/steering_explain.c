@@ -35,7 +35,7 @@ static void say(struct question *q, bool known, uint16_t slot, enum steer_counte
 
 static uint16_t planned(const struct question *q, uint32_t hash)
 {
-	return q->table->plan[hash / (UINT32_MAX / STEER_PLAN_SIZE + 1)];
+	return q->table->plan[steer_plan_entry(hash)];
 }
 
 static void by_source(struct question *q, bool wireguard)

@@ -1,9 +1,10 @@
 /* steering_internal.h - seen by the files of socket steering in the daemon.
  * Layer: loomd.
  *
- * The way of every fact: the kernel's rows (steering_poll.c) become members (steering_members.c),
- * members become a table (steering_part.c), and only there the kernel is written.  Moves of the
- * rollout, whoever makes them, go through steering_moves.c, which writes the audit log. */
+ * The way of every fact: the kernel's rows (steering_poll.c) become members (steering_members.c,
+ * with their owners from steering_owners.c and their states from steering_member_states.c), members
+ * become a table (steering_part.c), and only there the kernel is written.  Moves of the rollout,
+ * whoever makes them, go through steering_moves.c, which writes the audit log. */
 #ifndef LOOM_STEERING_INTERNAL_H
 #define LOOM_STEERING_INTERNAL_H
 
@@ -65,7 +66,7 @@ struct member {
 	uint64_t join_id;	  /* by libloom: 0 otherwise */
 	bool fresh;		  /* its owner is not known yet */
 	bool orphan;		  /* its owner does not hold it any more: somebody else does */
-	bool sought;		  /* the look through /proc under way was for it, too */
+	bool sought;		  /* the look for owners under way is for it, too */
 	bool seen;		  /* in this poll */
 	bool ready;		  /* it says so itself: no quarantine */
 	bool complained;	  /* that its socket cannot be had, or is nobody's: once */
@@ -182,9 +183,11 @@ struct steering {
 	uint64_t save_ns;  /* ... but not before */
 	uint64_t polled_ns;
 	uint64_t poll_cost_ns;	   /* of CPU */
-	struct sock_owners owners; /* what a look through /proc found ... */
+	struct sock_owners owners; /* what a look for owners found ... */
 	size_t admit_next;	   /* ... for this group and the later ones */
 	bool admitting;
+	uint64_t owners_ns;  /* when members' owners were last checked ... */
+	size_t owners_next;  /* ... and whose come next */
 	uint64_t history_ns; /* when the last period ended */
 	size_t past_next;    /* the place of the period that goes on */
 	int64_t past_wall_s[STEERING_HISTORY];
@@ -213,35 +216,44 @@ bool steering_admit(struct steering *steering);
 /* What was found of newcomers is looked for anew. */
 void steering_admit_anew(struct steering *steering);
 struct group *steering_group(struct steering *steering, const char *name);
+/* A group's sockets, of whatever namespace, may be bound to it. */
+bool steering_has_port(const struct steering *steering, uint16_t port);
 
 /* ---- steering_members.c ---- */
 
 /* The rows that the group has now: joins, deaths, queues.  Those whose owner is to be found are
  * fresh after it. */
 void members_sync(struct group *group, uint64_t now);
+void members_free(struct group *group);
+bool member_is_named(const struct member *member, const struct steer_member_name *name);
+struct member *members_find(struct group *group, const struct steer_member_name *name, size_t nth);
+struct member *members_by_slot(struct group *group, uint16_t slot);
+/* Reads what it got since it came. */
+void member_count(struct group *group, struct member *member);
+const char *member_text(const struct member *member, char text[64]);
+
+/* ---- steering_owners.c ---- */
+
 /* Whose owner has gone and left the socket to another process (a daemon's parent, an old master) is
  * an orphan after it. */
 void members_check_owners(struct group *group);
 /* Names of the owners of those that were sought; takes new ones' sockets in. */
 void members_admit(struct group *group, const struct sock_owners *owners, uint64_t now);
-/* Puts sockets back into the slots that somebody else emptied. */
-void members_refill(struct group *group);
-/* Quarantines and drains that end. */
-void members_age(struct group *group, uint64_t now);
-void members_free(struct group *group);
-bool member_is_named(const struct member *member, const struct steer_member_name *name);
-struct member *members_find(struct group *group, const struct steer_member_name *name, size_t nth);
-struct member *members_by_slot(struct group *group, uint16_t slot);
-/* A duplicate of some member's socket of the part, to be closed at once; -errno. */
-int members_socket(struct group *group, size_t part, struct err *err);
-void member_activate(struct group *group, struct member *member);
-void member_drain(struct group *group, struct member *member, uint64_t deadline_ns, uint64_t now);
-/* Reads what it got since it came. */
-void member_count(struct group *group, struct member *member);
-const char *member_text(const struct member *member, char text[64]);
-
 /* Gives the member a slot and the slot its socket (borrowed). */
 int members_take_in(struct group *group, struct member *member, int socket, struct err *err);
+/* Puts sockets back into the slots that somebody else emptied. */
+void members_refill(struct group *group);
+/* A duplicate of some member's socket of the part, to be closed at once; -errno. */
+int members_socket(struct group *group, size_t part, struct err *err);
+/* Logs who has come, and whether any entry names it. */
+void member_announce(const struct group *group, const struct member *member);
+
+/* ---- steering_member_states.c ---- */
+
+void member_activate(struct group *group, struct member *member);
+void member_drain(struct group *group, struct member *member, uint64_t deadline_ns, uint64_t now);
+/* Quarantines and drains that end. */
+void members_age(struct group *group, uint64_t now);
 
 /* ---- steering_join.c: members that speak for themselves ---- */
 

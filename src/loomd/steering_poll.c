@@ -71,14 +71,25 @@ static size_t first_at(const struct steering *steering, uint16_t port)
 	return low;
 }
 
+bool steering_has_port(const struct steering *steering, uint16_t port)
+{
+	size_t at = first_at(steering, port);
+
+	return at < steering->group_count && steering->by_port[at]->config->port == port;
+}
+
 static void hand_out(struct steering *steering, const struct space *space, bool udp)
 {
 	const struct steer_truth_rows *rows = &space->rows[udp];
+	size_t first = 0;
 
 	for (size_t i = 0; i < rows->count; i++) {
 		uint16_t port = rows->rows[i].port;
 
-		for (size_t k = first_at(steering, port);
+		/* The kernel's group has one port. */
+		if (i == 0 || port != rows->rows[i - 1].port)
+			first = first_at(steering, port);
+		for (size_t k = first;
 		     k < steering->group_count && steering->by_port[k]->config->port == port; k++) {
 			struct group *group = steering->by_port[k];
 
@@ -114,7 +125,26 @@ static bool is_to_be_sought(const struct group *group, const struct member *memb
 	return member->orphan || (member->fresh && !group->full && member->retry_ns <= now);
 }
 
-/* One look through /proc for all whose owner is sought, however many groups have some. */
+/* The kernel's own list, or /proc where that cannot be had. */
+static int find_owners(struct steering *steering, const uint64_t *inodes, size_t count,
+		       struct err *err)
+{
+	struct buf files;
+	int r;
+
+	buf_init(&files);
+	r = steer_truth_files(steering->truth, &files);
+	if (r == 0)
+		r = sock_owners_of_files(inodes, count, (const void *)files.data,
+					 files.len / sizeof(struct steer_truth_file),
+					 &steering->owners, err);
+	else
+		r = sock_owners_scan(inodes, count, NULL, 0, &steering->owners, err);
+	buf_done(&files);
+	return r;
+}
+
+/* One look at all processes for all whose owner is sought, however many groups have some. */
 static void seek_owners(struct steering *steering, uint64_t now)
 {
 	struct err err = { 0 };
@@ -145,8 +175,7 @@ static void seek_owners(struct steering *steering, uint64_t now)
 		}
 	}
 	qsort(inodes, count, sizeof(*inodes), compare_inodes);
-	steering->admitting = sock_owners_scan(inodes, count, NULL, 0, &steering->owners, &err) ==
-			      0;
+	steering->admitting = find_owners(steering, inodes, count, &err) == 0;
 	if (!steering->admitting) {
 		log_warning("%s", err.text);
 		sock_owners_done(&steering->owners);

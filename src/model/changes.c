@@ -210,19 +210,6 @@ void model_changes_free(struct model_changes *changes)
 
 /* ---- for people ---- */
 
-static const char *algorithm_name(enum config_algorithm algorithm)
-{
-	static const char *const names[] = {
-		[CONFIG_MAGLEV] = "maglev",
-		[CONFIG_ROUND_ROBIN] = "round_robin",
-		[CONFIG_WEIGHTED] = "weighted",
-		[CONFIG_LEAST_CONNECTIONS] = "least_connections",
-		[CONFIG_SOURCE_HASH] = "source_hash",
-	};
-
-	return names[algorithm];
-}
-
 static const char *forwarding_name(enum config_forwarding forwarding)
 {
 	static const char *const names[] = {
@@ -284,15 +271,10 @@ static void describe_addresses(const struct service *a, const struct service *b,
 {
 	char text[ADDR_TEXT_LEN];
 
-	for (size_t i = 0; i < a->address_count; i++) {
-		bool both = false;
-
-		for (size_t k = 0; k < b->address_count; k++)
-			both |= addr_equal(&a->addresses[i], &b->addresses[k]);
-		if (!both)
+	for (size_t i = 0; i < a->address_count; i++)
+		if (!addr_list_has(b->addresses, b->address_count, &a->addresses[i]))
 			buf_printf(out, "service %s: address %s %s\n", a->name,
 				   addr_format(&a->addresses[i], text), what);
-	}
 }
 
 static void describe_ports(const char *service, const char *protocol, const uint16_t *a,
@@ -329,7 +311,8 @@ static void describe_service(const struct service *old, const struct service *ne
 			   forwarding_name(new->forwarding));
 	if (old->algorithm != new->algorithm)
 		buf_printf(out, "service %s: algorithm %s, was %s\n", new->name,
-			   algorithm_name(new->algorithm), algorithm_name(old->algorithm));
+			   config_algorithm_name(new->algorithm),
+			   config_algorithm_name(old->algorithm));
 	if (old->table_size != new->table_size)
 		buf_printf(out, "service %s: table of %u slots, was %u\n", new->name,
 			   new->table_size, old->table_size);

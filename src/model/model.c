@@ -6,8 +6,7 @@
 #include <string.h>
 
 #include "base/bitset.h"
-#include "base/hash.h"
-#include "base/index.h"
+#include "model_places.h"
 
 /* ---- owning ---- */
 
@@ -198,14 +197,6 @@ static bool has_family(const struct service *service, const struct addr *address
 	return false;
 }
 
-static bool has_address(const struct addr *list, size_t count, const struct addr *address)
-{
-	for (size_t i = 0; i < count; i++)
-		if (addr_equal(&list[i], address))
-			return true;
-	return false;
-}
-
 /* "10.0.1.10:8080", or the address alone where the port is the client's. */
 static const char *backend_text(const struct backend *backend, char *text)
 {
@@ -213,124 +204,8 @@ static const char *backend_text(const struct backend *backend, char *text)
 			     : addr_format(&backend->address, text);
 }
 
-/* Who has what, while thousands of backends are added to a model; rows are numbers of services.
- * Where there is none (NULL), all services are looked through. */
-struct places {
-	struct index addresses; /* of services */
-	struct index ids;	/* of backends */
-	struct index servers; /* of a service's backends, by address and port; rows are their ids */
-};
-
-static uint64_t address_hash(const struct addr *address)
-{
-	return hash_bytes(address, sizeof(*address), 0);
-}
-
-static uint64_t server_hash(const struct model *model, const struct service *service,
-			    const struct backend *backend)
-{
-	uint64_t number = (uint64_t)(service - model->services);
-
-	return hash_bytes(&backend->address, sizeof(backend->address),
-			  number << 16 | backend->port);
-}
-
-static void places_done(struct places *places)
-{
-	index_done(&places->addresses);
-	index_done(&places->ids);
-	index_done(&places->servers);
-}
-
-static int places_add_service(struct places *places, const struct model *model, size_t number)
-{
-	const struct service *service = &model->services[number];
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < service->address_count; i++)
-		r = index_put(&places->addresses, address_hash(&service->addresses[i]),
-			      (uint32_t)number);
-	return r;
-}
-
-static int places_add_backend(struct places *places, const struct model *model,
-			      const struct service *service, const struct backend *backend)
-{
-	int r = index_put(&places->ids, hash_mix64(backend->id),
-			  (uint32_t)(service - model->services));
-
-	if (r == 0)
-		r = index_put(&places->servers, server_hash(model, service, backend), backend->id);
-	return r;
-}
-
-/* The service with a backend of that id. */
-static const struct service *owner_of(const struct model *model, const struct places *places,
-				      uint32_t id)
-{
-	struct service *owner = NULL;
-	struct index_walk walk;
-	uint32_t number;
-
-	if (!places)
-		return model_backend(model, id, &owner) ? owner : NULL;
-	walk = index_find(&places->ids, hash_mix64(id));
-	while (index_next(&walk, &number))
-		if (service_backend(&model->services[number], id))
-			return &model->services[number];
-	return NULL;
-}
-
-static bool is_server(const struct backend *a, const struct backend *b)
-{
-	return a->port == b->port && addr_equal(&a->address, &b->address);
-}
-
-/* The service's backend with the same address and port. */
-static const struct backend *twin_of(const struct model *model, const struct places *places,
-				     const struct service *service, const struct backend *backend)
-{
-	struct index_walk walk;
-	uint32_t id;
-
-	for (size_t i = 0; !places && i < service->backend_count; i++)
-		if (is_server(&service->backends[i], backend))
-			return &service->backends[i];
-	if (!places)
-		return NULL;
-	walk = index_find(&places->servers, server_hash(model, service, backend));
-	while (index_next(&walk, &id)) {
-		const struct backend *other = service_backend(service, id);
-
-		if (other && is_server(other, backend))
-			return other;
-	}
-	return NULL;
-}
-
-/* The service that clients reach at address. */
-static const struct service *service_at(const struct model *model, const struct places *places,
-					const struct addr *address)
-{
-	struct index_walk walk;
-	uint32_t number;
-
-	for (size_t i = 0; !places && i < model->service_count; i++)
-		if (has_address(model->services[i].addresses, model->services[i].address_count,
-				address))
-			return &model->services[i];
-	if (!places)
-		return NULL;
-	walk = index_find(&places->addresses, address_hash(address));
-	while (index_next(&walk, &number))
-		if (has_address(model->services[number].addresses,
-				model->services[number].address_count, address))
-			return &model->services[number];
-	return NULL;
-}
-
 /* Whether packets to it would leave this host and not come back. */
-static int check_address(const struct model *model, const struct places *places,
+static int check_address(const struct model *model, const struct model_places *places,
 			 const struct backend *backend, struct err *err)
 {
 	const struct service *service;
@@ -342,12 +217,12 @@ static int check_address(const struct model *model, const struct places *places,
 			       "cannot add backend %s: packets cannot be sent there; give it the "
 			       "address of a server",
 			       text);
-	if (has_address(model->local, model->local_count, &backend->address))
+	if (addr_list_has(model->local, model->local_count, &backend->address))
 		return err_set(err, -EINVAL,
 			       "cannot add backend %s: the address is this host's own; Loom "
 			       "forwards to other hosts",
 			       text);
-	service = service_at(model, places, &backend->address);
+	service = model_places_service(model, places, &backend->address);
 	return service ? err_set(err, -EINVAL,
 				 "cannot add backend %s: clients reach service %s at this address; "
 				 "Loom forwards to other hosts",
@@ -355,12 +230,12 @@ static int check_address(const struct model *model, const struct places *places,
 		       : 0;
 }
 
-static int check_backend(const struct model *model, const struct places *places,
+static int check_backend(const struct model *model, const struct model_places *places,
 			 const struct service *service, const struct backend *backend,
 			 struct err *err)
 {
-	const struct service *owner = owner_of(model, places, backend->id);
-	const struct backend *twin = twin_of(model, places, service, backend);
+	const struct service *owner = model_places_owner(model, places, backend->id);
+	const struct backend *twin = model_places_twin(model, places, service, backend);
 	char text[ADDR_PORT_TEXT_LEN];
 
 	backend_text(backend, text);
@@ -384,7 +259,7 @@ static int check_backend(const struct model *model, const struct places *places,
 	return check_address(model, places, backend, err);
 }
 
-static int restore(struct model *model, struct places *places, struct service *service,
+static int restore(struct model *model, struct model_places *places, struct service *service,
 		   const struct backend *backend, struct err *err)
 {
 	char text[ADDR_PORT_TEXT_LEN];
@@ -403,7 +278,7 @@ static int restore(struct model *model, struct places *places, struct service *s
 	list = realloc(service->backends, (service->backend_count + 1) * sizeof(*list));
 	if (list)
 		service->backends = list;
-	if (!list || (places && places_add_backend(places, model, service, backend) < 0))
+	if (!list || (places && model_places_add_backend(places, model, service, backend) < 0))
 		return err_set(err, -ENOMEM, "cannot add backend %s: out of memory", text);
 	at = backend_place(service, backend->id);
 	memmove(&list[at + 1], &list[at], (service->backend_count - at) * sizeof(*list));
@@ -505,7 +380,7 @@ static int add_service(struct model *model, const struct config_service *config,
 	return 0;
 }
 
-static int add_backends(struct model *model, struct places *places, struct service *service,
+static int add_backends(struct model *model, struct model_places *places, struct service *service,
 			const struct config_service *config, struct err *err)
 {
 	int r = 0;
@@ -556,7 +431,7 @@ static int check_overlap(const struct service *a, const struct service *b, struc
 	if (!tcp && !udp)
 		return 0;
 	for (size_t i = 0; i < a->address_count; i++) {
-		if (!has_address(b->addresses, b->address_count, &a->addresses[i]))
+		if (!addr_list_has(b->addresses, b->address_count, &a->addresses[i]))
 			continue;
 		addr_port_format(&a->addresses[i], tcp ? tcp : udp, text);
 		return err_set(err, -EINVAL,
@@ -568,15 +443,14 @@ static int check_overlap(const struct service *a, const struct service *b, struc
 }
 
 /* Against those before it that share an address. */
-static int check_overlaps(const struct model *model, const struct places *places, size_t number,
-			  struct err *err)
+static int check_overlaps(const struct model *model, const struct model_places *places,
+			  size_t number, struct err *err)
 {
 	const struct service *service = &model->services[number];
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < service->address_count; i++) {
-		struct index_walk walk = index_find(&places->addresses,
-						    address_hash(&service->addresses[i]));
+		struct index_walk walk = model_places_services(places, &service->addresses[i]);
 		uint32_t other;
 
 		while (r == 0 && index_next(&walk, &other))
@@ -596,7 +470,7 @@ int model_build(const struct config *config, const struct addr *local, size_t lo
 		struct model **ret, struct err *err)
 {
 	struct model *model = model_alloc(config->service_count, local, local_count);
-	struct places places = { 0 };
+	struct model_places places = { 0 };
 	int r = 0;
 
 	*ret = NULL;
@@ -608,13 +482,13 @@ int model_build(const struct config *config, const struct addr *local, size_t lo
 	}
 	for (size_t i = 0; r == 0 && i < model->service_count; i++) {
 		r = check_overlaps(model, &places, i, err);
-		if (r == 0 && places_add_service(&places, model, i) < 0)
+		if (r == 0 && model_places_add_service(&places, model, i) < 0)
 			r = err_set(err, -ENOMEM, "cannot build the model: out of memory");
 	}
 	/* With all services' addresses known: none of them may be a backend's. */
 	for (size_t i = 0; r == 0 && i < model->service_count; i++)
 		r = add_backends(model, &places, &model->services[i], &config->services[i], err);
-	places_done(&places);
+	model_places_done(&places);
 	if (r < 0) {
 		model_free(model);
 		return r;

@@ -258,8 +258,9 @@ static int fill_exactly(struct member *members, size_t count, uint32_t *table, u
 	return 0;
 }
 
-int slot_table_weighted(const struct slot_weight *weights, size_t count, uint32_t *table,
-			uint32_t size)
+/* Each its share of turns; alike: whatever the weights. */
+static int fill_by_turns(const struct slot_weight *weights, size_t count, bool alike,
+			 uint32_t *table, uint32_t size)
 {
 	struct member *members;
 	size_t n;
@@ -269,25 +270,21 @@ int slot_table_weighted(const struct slot_weight *weights, size_t count, uint32_
 		r = members_new(weights, count, &members, &n);
 	if (r < 0)
 		return r;
+	for (size_t i = 0; alike && i < n; i++)
+		members[i].weight = 1;
 	r = fill_exactly(members, n, table, size);
 	free(members);
 	return r;
 }
 
+int slot_table_weighted(const struct slot_weight *weights, size_t count, uint32_t *table,
+			uint32_t size)
+{
+	return fill_by_turns(weights, count, false, table, size);
+}
+
 int slot_table_round_robin(const struct slot_weight *weights, size_t count, uint32_t *table,
 			   uint32_t size)
 {
-	struct member *members;
-	size_t n;
-	int r = -EINVAL;
-
-	if (size && size <= SLOT_TABLE_MAX)
-		r = members_new(weights, count, &members, &n);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < n; i++)
-		members[i].weight = 1;
-	r = fill_exactly(members, n, table, size);
-	free(members);
-	return r;
+	return fill_by_turns(weights, count, true, table, size);
 }

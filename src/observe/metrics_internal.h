@@ -42,8 +42,11 @@ struct metric {
 	void (*print)(struct scrape *s);
 };
 
-extern const struct metric metrics_steer[];
-extern const size_t metrics_steer_count;
+extern const struct metric metrics_lb[], metrics_steer[];
+extern const size_t metrics_lb_count, metrics_steer_count;
+
+/* Fills s->rows, once a scrape.  0 or -ENOMEM. */
+int metrics_lb_rows(struct scrape *s);
 
 /* before: "{" or ",". */
 void metrics_label(struct scrape *s, const char *before, const char *label, const char *value);
@@ -51,7 +54,13 @@ void metrics_value(struct scrape *s, uint64_t value);
 /* A value in seconds. */
 void metrics_seconds(struct scrape *s, uint64_t ns);
 
-/* The reference's part about labels of steering. */
+/* Whole samples: without a label, and with one. */
+void metrics_sample(struct scrape *s, uint64_t value);
+void metrics_sample_seconds(struct scrape *s, uint64_t ns);
+void metrics_sample_of(struct scrape *s, const char *label, const char *text, uint64_t value);
+
+/* The reference's parts about labels. */
+void metrics_lb_doc(struct buf *out);
 void metrics_steer_doc(struct buf *out);
 
 #endif

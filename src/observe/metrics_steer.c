@@ -37,12 +37,6 @@ static void permille_close(struct scrape *s, uint32_t permille)
 	buf_printf(s->out, "} %" PRIu32 ".%03" PRIu32 "\n", permille / 1000, permille % 1000);
 }
 
-static void group_sample(struct scrape *s, group_view *g, uint64_t value)
-{
-	group_open(s, g);
-	value_close(s, value);
-}
-
 static void group_sample1(struct scrape *s, group_view *g, const char *label, const char *text,
 			  uint64_t value)
 {
@@ -51,27 +45,42 @@ static void group_sample1(struct scrape *s, group_view *g, const char *label, co
 	value_close(s, value);
 }
 
-/* What belongs to a family of one value a group. */
-#define GROUP_FAMILY(name, value)                                      \
+static uint32_t share_permille(group_view *g)
+{
+	if (g->fallback || !g->attached)
+		return 0;
+	if (strcmp(g->state, "enforced") == 0)
+		return 1000;
+	return strcmp(g->state, "canary") == 0 ? g->canary_permille : 0;
+}
+
+/* A family of one value a group; unit: value, seconds or permille. */
+#define GROUP_FAMILY(name, unit, value)                                \
 	static void print_##name(struct scrape *s)                     \
 	{                                                              \
 		for (size_t i = 0; i < view_of(s)->group_count; i++) { \
 			group_view *g = &view_of(s)->groups[i];        \
                                                                        \
-			group_sample(s, g, value);                     \
+			group_open(s, g);                              \
+			unit##_close(s, value);                        \
 		}                                                      \
 	}
 
-GROUP_FAMILY(frozen, g->frozen)
-GROUP_FAMILY(reverted, g->reverted)
-GROUP_FAMILY(attached, g->attached)
-GROUP_FAMILY(program, g->program)
-GROUP_FAMILY(exact, g->exact)
-GROUP_FAMILY(migrations, g->counters[STEER_COUNT_MIGRATED])
-GROUP_FAMILY(resets, g->resets)
-GROUP_FAMILY(repairs, g->repairs)
-GROUP_FAMILY(indices, g->indices)
-GROUP_FAMILY(probe_failures, g->probe_failures)
+GROUP_FAMILY(frozen, value, g->frozen)
+GROUP_FAMILY(reverted, value, g->reverted)
+GROUP_FAMILY(attached, value, g->attached)
+GROUP_FAMILY(program, value, g->program)
+GROUP_FAMILY(exact, value, g->exact)
+GROUP_FAMILY(migrations, value, g->counters[STEER_COUNT_MIGRATED])
+GROUP_FAMILY(resets, value, g->resets)
+GROUP_FAMILY(repairs, value, g->repairs)
+GROUP_FAMILY(indices, value, g->indices)
+GROUP_FAMILY(probe_failures, value, g->probe_failures)
+GROUP_FAMILY(share, permille, share_permille(g))
+GROUP_FAMILY(max_over_mean, permille, g->max_over_mean_permille)
+GROUP_FAMILY(jain, permille, g->jain_permille)
+GROUP_FAMILY(state_age, seconds, g->state_age_ns)
+GROUP_FAMILY(cooldown, seconds, g->cooldown_ns)
 
 static void print_info(struct scrape *s)
 {
@@ -104,39 +113,6 @@ static void print_state(struct scrape *s)
 
 		for (size_t j = 0; j < sizeof(states) / sizeof(states[0]); j++)
 			group_sample1(s, g, "state", states[j], strcmp(states[j], state) == 0);
-	}
-}
-
-static uint32_t share_permille(group_view *g)
-{
-	if (g->fallback || !g->attached)
-		return 0;
-	if (strcmp(g->state, "enforced") == 0)
-		return 1000;
-	return strcmp(g->state, "canary") == 0 ? g->canary_permille : 0;
-}
-
-static void print_share(struct scrape *s)
-{
-	for (size_t i = 0; i < view_of(s)->group_count; i++) {
-		group_open(s, &view_of(s)->groups[i]);
-		permille_close(s, share_permille(&view_of(s)->groups[i]));
-	}
-}
-
-static void print_state_age(struct scrape *s)
-{
-	for (size_t i = 0; i < view_of(s)->group_count; i++) {
-		group_open(s, &view_of(s)->groups[i]);
-		seconds_close(s, view_of(s)->groups[i].state_age_ns);
-	}
-}
-
-static void print_cooldown(struct scrape *s)
-{
-	for (size_t i = 0; i < view_of(s)->group_count; i++) {
-		group_open(s, &view_of(s)->groups[i]);
-		seconds_close(s, view_of(s)->groups[i].cooldown_ns);
 	}
 }
 
@@ -177,22 +153,6 @@ static void print_transitions(struct scrape *s)
 
 		group_sample1(s, g, "direction", "forward", g->transitions[0]);
 		group_sample1(s, g, "direction", "back", g->transitions[1]);
-	}
-}
-
-static void print_max_over_mean(struct scrape *s)
-{
-	for (size_t i = 0; i < view_of(s)->group_count; i++) {
-		group_open(s, &view_of(s)->groups[i]);
-		permille_close(s, view_of(s)->groups[i].max_over_mean_permille);
-	}
-}
-
-static void print_jain(struct scrape *s)
-{
-	for (size_t i = 0; i < view_of(s)->group_count; i++) {
-		group_open(s, &view_of(s)->groups[i]);
-		permille_close(s, view_of(s)->groups[i].jain_permille);
 	}
 }
 
@@ -255,25 +215,26 @@ static void each_member(struct scrape *s, member_printer *print)
 	}
 }
 
-#define MEMBER_FAMILY(name, value)                                             \
+#define MEMBER_FAMILY(name, unit, value)                                       \
 	static void name##_of(struct scrape *s, group_view *g, member_view *m) \
 	{                                                                      \
 		member_open(s, g, m);                                          \
-		value_close(s, value);                                         \
+		unit##_close(s, value);                                        \
 	}                                                                      \
 	static void print_##name(struct scrape *s)                             \
 	{                                                                      \
 		each_member(s, name##_of);                                     \
 	}
 
-MEMBER_FAMILY(member_weight, m->weight)
-MEMBER_FAMILY(member_generation, m->generation)
-MEMBER_FAMILY(member_stuck, m->stuck)
-MEMBER_FAMILY(member_queue, m->queue)
-MEMBER_FAMILY(member_queue_max, m->queue_max)
-MEMBER_FAMILY(member_handshakes, m->handshakes)
-MEMBER_FAMILY(member_flows, m->generation_flows)
-MEMBER_FAMILY(member_migrations, m->count.migrated)
+MEMBER_FAMILY(member_weight, value, m->weight)
+MEMBER_FAMILY(member_generation, value, m->generation)
+MEMBER_FAMILY(member_stuck, value, m->stuck)
+MEMBER_FAMILY(member_queue, value, m->queue)
+MEMBER_FAMILY(member_queue_max, value, m->queue_max)
+MEMBER_FAMILY(member_handshakes, value, m->handshakes)
+MEMBER_FAMILY(member_flows, value, m->generation_flows)
+MEMBER_FAMILY(member_migrations, value, m->count.migrated)
+MEMBER_FAMILY(member_queue_age, seconds, m->queue_age_ns)
 
 static void info_of(struct scrape *s, group_view *g, member_view *m)
 {
@@ -354,17 +315,6 @@ static void overflows_of(struct scrape *s, group_view *g, member_view *m)
 static void print_member_overflows(struct scrape *s)
 {
 	each_member(s, overflows_of);
-}
-
-static void queue_age_of(struct scrape *s, group_view *g, member_view *m)
-{
-	member_open(s, g, m);
-	seconds_close(s, m->queue_age_ns);
-}
-
-static void print_member_queue_age(struct scrape *s)
-{
-	each_member(s, queue_age_of);
 }
 
 #define MEMBER "group, member, slot"

@@ -1,10 +1,12 @@
 #include "bpffs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -85,4 +87,17 @@ int bpffs_ensure(const char *path, struct err *err)
 		return err_set(err, r, "cannot make %s: %s; choose another pin path", path,
 			       strerror(-r));
 	return 0;
+}
+
+int bpffs_lock(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	close(fd);
+	return err_set(err, -EBUSY,
+		       "cannot use %s: another loomd serves from it; stop that one first", path);
 }

@@ -10,4 +10,8 @@
  * on another kind of filesystem; -ENAMETOOLONG; mount(2)'s and mkdir(2)'s errors. */
 int bpffs_ensure(const char *path, struct err *err);
 
+/* Takes the directory for the caller alone.  Returns a descriptor that holds it until it is closed;
+ * -EBUSY: another process has it; open(2)'s errors. */
+int bpffs_lock(const char *path, struct err *err);
+
 #endif

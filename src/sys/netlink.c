@@ -11,16 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <time.h>
 
-#define BUFFER_SIZE 32768
+#include "netlink_socket.h"
 
 struct netlink {
-	struct mnl_socket *requests; /* owned */
-	struct mnl_socket *monitor;  /* owned */
-	uint32_t sequence;
-	char buffer[BUFFER_SIZE];
+	struct netlink_socket requests;
+	struct mnl_socket *monitor; /* owned */
 };
 
 /* ---- sockets ---- */
@@ -46,18 +43,14 @@ static int open_monitor(struct netlink *netlink)
 
 static int open_requests(struct netlink *netlink)
 {
-	struct timeval limit = { .tv_sec = 1 };
 	int one = 1;
+	int r = netlink_socket_open(&netlink->requests, NETLINK_ROUTE);
 
-	netlink->requests = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	if (!netlink->requests || mnl_socket_bind(netlink->requests, 0, MNL_SOCKET_AUTOPID) < 0)
-		return -errno;
-	if (setsockopt(mnl_socket_get_fd(netlink->requests), SOL_SOCKET, SO_RCVTIMEO, &limit,
-		       sizeof(limit)) < 0)
-		return -errno;
 	/* The kernel then checks the whole request and filters dumps: Linux 4.20. */
-	mnl_socket_setsockopt(netlink->requests, NETLINK_GET_STRICT_CHK, &one, sizeof(one));
-	return 0;
+	if (r == 0)
+		mnl_socket_setsockopt(netlink->requests.socket, NETLINK_GET_STRICT_CHK, &one,
+				      sizeof(one));
+	return r;
 }
 
 int netlink_open(struct netlink **ret, struct err *err)
@@ -83,74 +76,13 @@ void netlink_close(struct netlink *netlink)
 {
 	if (!netlink)
 		return;
-	if (netlink->requests)
-		mnl_socket_close(netlink->requests);
+	netlink_socket_close(&netlink->requests);
 	if (netlink->monitor)
 		mnl_socket_close(netlink->monitor);
 	free(netlink);
 }
 
-/* ---- requests ---- */
-
-static struct nlmsghdr *begin(struct netlink *netlink, uint16_t type, uint16_t flags)
-{
-	struct nlmsghdr *message = mnl_nlmsg_put_header(netlink->buffer);
-
-	message->nlmsg_type = type;
-	message->nlmsg_flags = NLM_F_REQUEST | flags;
-	message->nlmsg_seq = ++netlink->sequence;
-	return message;
-}
-
-/* The next datagram of the kernel's; who has CAP_NET_ADMIN may send others, which are skipped. */
-static ssize_t receive(struct netlink *netlink, const struct mnl_socket *socket)
-{
-	struct iovec iov = { netlink->buffer, sizeof(netlink->buffer) };
-
-	for (;;) {
-		struct sockaddr_nl from = { 0 };
-		struct msghdr message = { .msg_name = &from,
-					  .msg_namelen = sizeof(from),
-					  .msg_iov = &iov,
-					  .msg_iovlen = 1 };
-		ssize_t n = recvmsg(mnl_socket_get_fd(socket), &message, 0);
-
-		if (n < 0)
-			return -errno;
-		if (from.nl_pid != 0 || n < (ssize_t)sizeof(struct nlmsghdr))
-			continue;
-		return message.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
-	}
-}
-
-/* Sends and hands the answers to parse until the kernel is done. */
-static int transact(struct netlink *netlink, struct nlmsghdr *message, mnl_cb_t parse, void *data)
-{
-	unsigned int port = mnl_socket_get_portid(netlink->requests);
-	uint32_t sequence = message->nlmsg_seq;
-	bool one_answer = !(message->nlmsg_flags & (NLM_F_DUMP | NLM_F_ACK));
-	ssize_t n;
-	int r;
-
-	if (mnl_socket_sendto(netlink->requests, message, message->nlmsg_len) < 0)
-		return -errno;
-	do {
-		n = receive(netlink, netlink->requests);
-		if (n < 0)
-			return n == -EAGAIN ? -ETIMEDOUT : (int)n;
-		/* Answers to a request that timed out before. */
-		if (((struct nlmsghdr *)netlink->buffer)->nlmsg_seq != sequence) {
-			r = MNL_CB_OK;
-			continue;
-		}
-		r = mnl_cb_run(netlink->buffer, (size_t)n, sequence, port, parse, data);
-		if (r < 0)
-			return -errno;
-		if (one_answer)
-			return 0;
-	} while (r > MNL_CB_STOP);
-	return 0;
-}
+/* ---- attributes ---- */
 
 static void put_addr(struct nlmsghdr *message, uint16_t type, const struct addr *addr)
 {
@@ -314,12 +246,12 @@ static int parse_link(const struct nlmsghdr *message, void *data)
 
 int netlink_link_get(struct netlink *netlink, uint32_t ifindex, struct netlink_link *ret)
 {
-	struct nlmsghdr *message = begin(netlink, RTM_GETLINK, 0);
+	struct nlmsghdr *message = netlink_socket_begin(&netlink->requests, RTM_GETLINK, 0);
 	struct ifinfomsg *info = mnl_nlmsg_put_extra_header(message, sizeof(*info));
 
 	info->ifi_index = (int)ifindex;
 	memset(ret, 0, sizeof(*ret));
-	return transact(netlink, message, parse_link, ret);
+	return netlink_socket_transact(&netlink->requests, message, parse_link, ret);
 }
 
 int netlink_peer_get(struct netlink *netlink, const struct netlink_link *link,
@@ -332,12 +264,12 @@ int netlink_peer_get(struct netlink *netlink, const struct netlink_link *link,
 	memset(ret, 0, sizeof(*ret));
 	if (!link->peer)
 		return -ENODATA;
-	message = begin(netlink, RTM_GETLINK, 0);
+	message = netlink_socket_begin(&netlink->requests, RTM_GETLINK, 0);
 	info = mnl_nlmsg_put_extra_header(message, sizeof(*info));
 	info->ifi_index = (int)link->peer;
 	if (link->peer_nsid >= 0)
 		mnl_attr_put_u32(message, IFLA_TARGET_NETNSID, (uint32_t)link->peer_nsid);
-	r = transact(netlink, message, parse_link, ret);
+	r = netlink_socket_transact(&netlink->requests, message, parse_link, ret);
 	return r == -EPERM || r == -ENODEV || r == -EACCES || r == -EINVAL ? -ENODATA : r;
 }
 
@@ -360,11 +292,12 @@ static int parse_dumped_link(const struct nlmsghdr *message, void *data)
 
 int netlink_links(struct netlink *netlink, netlink_link_fn fn, void *ctx)
 {
-	struct nlmsghdr *message = begin(netlink, RTM_GETLINK, NLM_F_DUMP);
+	struct nlmsghdr *message = netlink_socket_begin(&netlink->requests, RTM_GETLINK,
+							NLM_F_DUMP);
 	struct link_dump dump = { fn, ctx };
 
 	mnl_nlmsg_put_extra_header(message, sizeof(struct ifinfomsg));
-	return transact(netlink, message, parse_dumped_link, &dump);
+	return netlink_socket_transact(&netlink->requests, message, parse_dumped_link, &dump);
 }
 
 /* ---- addresses ---- */
@@ -405,13 +338,14 @@ static int parse_address(const struct nlmsghdr *message, void *data)
 
 int netlink_addrs(struct netlink *netlink, uint32_t ifindex, netlink_addr_fn fn, void *ctx)
 {
-	struct nlmsghdr *message = begin(netlink, RTM_GETADDR, NLM_F_DUMP);
+	struct nlmsghdr *message = netlink_socket_begin(&netlink->requests, RTM_GETADDR,
+							NLM_F_DUMP);
 	struct ifaddrmsg *info = mnl_nlmsg_put_extra_header(message, sizeof(*info));
 	struct addr_dump dump = { ifindex, fn, ctx };
 
 	info->ifa_family = AF_UNSPEC;
 	info->ifa_index = ifindex;
-	return transact(netlink, message, parse_address, &dump);
+	return netlink_socket_transact(&netlink->requests, message, parse_address, &dump);
 }
 
 /* ---- routes ---- */
@@ -469,14 +403,14 @@ static int parse_route(const struct nlmsghdr *message, void *data)
 
 int netlink_route_get(struct netlink *netlink, const struct addr *dst, struct netlink_route *ret)
 {
-	struct nlmsghdr *message = begin(netlink, RTM_GETROUTE, 0);
+	struct nlmsghdr *message = netlink_socket_begin(&netlink->requests, RTM_GETROUTE, 0);
 	struct rtmsg *info = mnl_nlmsg_put_extra_header(message, sizeof(*info));
 
 	info->rtm_family = family_of(dst);
 	info->rtm_dst_len = addr_is_v4(dst) ? 32 : 128;
 	put_addr(message, RTA_DST, dst);
 	memset(ret, 0, sizeof(*ret));
-	return transact(netlink, message, parse_route, ret);
+	return netlink_socket_transact(&netlink->requests, message, parse_route, ret);
 }
 
 /* ---- neighbours ---- */
@@ -501,7 +435,7 @@ static int parse_neigh(const struct nlmsghdr *message, void *data)
 int netlink_neigh_get(struct netlink *netlink, uint32_t ifindex, const struct addr *addr,
 		      struct netlink_neigh *ret)
 {
-	struct nlmsghdr *message = begin(netlink, RTM_GETNEIGH, 0);
+	struct nlmsghdr *message = netlink_socket_begin(&netlink->requests, RTM_GETNEIGH, 0);
 	struct ndmsg *info = mnl_nlmsg_put_extra_header(message, sizeof(*info));
 	int r;
 
@@ -509,7 +443,7 @@ int netlink_neigh_get(struct netlink *netlink, uint32_t ifindex, const struct ad
 	info->ndm_ifindex = (int)ifindex;
 	put_addr(message, NDA_DST, addr);
 	memset(ret, 0, sizeof(*ret));
-	r = transact(netlink, message, parse_neigh, ret);
+	r = netlink_socket_transact(&netlink->requests, message, parse_neigh, ret);
 	return r == -ENOENT ? -ENODATA : r;
 }
 
@@ -523,14 +457,14 @@ int netlink_neigh_use(struct netlink *netlink, uint32_t ifindex, const struct ad
 	 */
 	if (netlink_neigh_get(netlink, ifindex, addr, &known) == 0 && known.state & NUD_PERMANENT)
 		return 0;
-	message = begin(netlink, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_ACK);
+	message = netlink_socket_begin(&netlink->requests, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_ACK);
 	info = mnl_nlmsg_put_extra_header(message, sizeof(*info));
 	info->ndm_family = family_of(addr);
 	info->ndm_ifindex = (int)ifindex;
 	info->ndm_state = NUD_NONE;
 	info->ndm_flags = NTF_USE;
 	put_addr(message, NDA_DST, addr);
-	return transact(netlink, message, NULL, NULL);
+	return netlink_socket_transact(&netlink->requests, message, NULL, NULL);
 }
 
 /* ---- monitor ---- */
@@ -572,10 +506,11 @@ unsigned int netlink_monitor_drain(struct netlink *netlink)
 	unsigned int kinds = 0;
 
 	for (;;) {
-		ssize_t n = receive(netlink, netlink->monitor);
+		ssize_t n = netlink_socket_receive(netlink->monitor, netlink->requests.buffer,
+						   sizeof(netlink->requests.buffer));
 
 		if (n < 0)
 			return n == -EAGAIN ? kinds : NETLINK_CHANGED_ALL;
-		mnl_cb_run(netlink->buffer, (size_t)n, 0, 0, note_kind, &kinds);
+		mnl_cb_run(netlink->requests.buffer, (size_t)n, 0, 0, note_kind, &kinds);
 	}
 }

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/filter.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -12,16 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
-#define BUFFER_SIZE 32768
+#include "netlink_socket.h"
+
 /* Deaths of some thousand sockets at once: each takes about 1 KiB of this. */
 #define DEATHS_BUFFER (8 << 20)
 
 struct sock_diag {
-	struct mnl_socket *socket; /* owned */
-	uint32_t sequence;
-	char buffer[BUFFER_SIZE];
+	struct netlink_socket requests;
 };
 
 /* ---- a dump ---- */
@@ -29,17 +26,13 @@ struct sock_diag {
 int sock_diag_open(struct sock_diag **ret, struct err *err)
 {
 	struct sock_diag *diag = calloc(1, sizeof(*diag));
-	struct timeval limit = { .tv_sec = 1 };
 	int r;
 
 	*ret = NULL;
 	if (!diag)
 		return err_set(err, -ENOMEM, "cannot open sock_diag: out of memory");
-	diag->socket = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
-	if (!diag->socket || mnl_socket_bind(diag->socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    setsockopt(mnl_socket_get_fd(diag->socket), SOL_SOCKET, SO_RCVTIMEO, &limit,
-		       sizeof(limit)) < 0) {
-		r = -errno;
+	r = netlink_socket_open(&diag->requests, NETLINK_SOCK_DIAG);
+	if (r < 0) {
 		sock_diag_close(diag);
 		return err_set(err, r,
 			       "cannot open sock_diag: %s; the kernel needs CONFIG_INET_DIAG",
@@ -53,29 +46,8 @@ void sock_diag_close(struct sock_diag *diag)
 {
 	if (!diag)
 		return;
-	if (diag->socket)
-		mnl_socket_close(diag->socket);
+	netlink_socket_close(&diag->requests);
 	free(diag);
-}
-
-/* The next datagram that is the kernel's own. */
-static ssize_t receive(const struct mnl_socket *socket, char *buffer, size_t size)
-{
-	for (;;) {
-		struct iovec iov = { buffer, size };
-		struct sockaddr_nl from = { 0 };
-		struct msghdr message = { .msg_name = &from,
-					  .msg_namelen = sizeof(from),
-					  .msg_iov = &iov,
-					  .msg_iovlen = 1 };
-		ssize_t n = recvmsg(mnl_socket_get_fd(socket), &message, 0);
-
-		if (n < 0)
-			return -errno;
-		if (from.nl_pid != 0 || n < (ssize_t)sizeof(struct nlmsghdr))
-			continue;
-		return message.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
-	}
 }
 
 static struct addr addr_of(const struct inet_diag_msg *info)
@@ -110,7 +82,6 @@ struct dump {
 	uint8_t protocol;
 	sock_diag_fn fn;
 	void *ctx;
-	bool is_torn;
 };
 
 static int parse_socket(const struct nlmsghdr *message, void *data)
@@ -149,64 +120,30 @@ static int parse_socket(const struct nlmsghdr *message, void *data)
 	return MNL_CB_OK;
 }
 
-static int request(struct sock_diag *diag, uint8_t family, uint8_t protocol)
+int sock_diag_dump(struct sock_diag *diag, uint8_t family, uint8_t protocol, sock_diag_fn fn,
+		   void *ctx)
 {
-	struct nlmsghdr *message = mnl_nlmsg_put_header(diag->buffer);
+	struct dump dump = { .protocol = protocol, .fn = fn, .ctx = ctx };
+	struct nlmsghdr *message = netlink_socket_begin(&diag->requests, SOCK_DIAG_BY_FAMILY,
+							NLM_F_DUMP);
 	struct inet_diag_req_v2 *ask = mnl_nlmsg_put_extra_header(message, sizeof(*ask));
+	int r;
 
-	message->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	message->nlmsg_seq = ++diag->sequence;
 	ask->sdiag_family = family;
 	ask->sdiag_protocol = protocol;
 	ask->idiag_ext = 1 << (INET_DIAG_SKMEMINFO - 1);
 	/* Asked for listeners alone, the kernel does not look at connections. */
 	ask->idiag_states = protocol == IPPROTO_TCP ? 1u << TCP_LISTEN
 						    : 1u << TCP_CLOSE | 1u << TCP_ESTABLISHED;
-	if (mnl_socket_sendto(diag->socket, message, message->nlmsg_len) < 0)
-		return -errno;
-	return 0;
-}
-
-static int answer(struct sock_diag *diag, struct dump *dump)
-{
-	unsigned int port = mnl_socket_get_portid(diag->socket);
-	int r = MNL_CB_OK;
-
-	while (r > MNL_CB_STOP) {
-		const struct nlmsghdr *first = (const struct nlmsghdr *)diag->buffer;
-		ssize_t n = receive(diag->socket, diag->buffer, sizeof(diag->buffer));
-
-		if (n < 0)
-			return n == -EAGAIN ? -ETIMEDOUT : (int)n;
-		/* To a request that timed out before. */
-		if (first->nlmsg_seq != diag->sequence)
-			continue;
-		if (first->nlmsg_flags & NLM_F_DUMP_INTR)
-			dump->is_torn = true;
-		r = mnl_cb_run(diag->buffer, (size_t)n, diag->sequence, port, parse_socket, dump);
-		if (r < 0 && errno == EINTR)
-			return -EAGAIN;
-		if (r < 0)
-			return -errno;
-	}
-	return dump->is_torn ? -EAGAIN : 0;
-}
-
-int sock_diag_dump(struct sock_diag *diag, uint8_t family, uint8_t protocol, sock_diag_fn fn,
-		   void *ctx)
-{
-	struct dump dump = { .protocol = protocol, .fn = fn, .ctx = ctx };
-	int r = request(diag, family, protocol);
-
-	return r < 0 ? r : answer(diag, &dump);
+	r = netlink_socket_transact(&diag->requests, message, parse_socket, &dump);
+	return r == -EINTR ? -EAGAIN : r;
 }
 
 /* ---- deaths ---- */
 
 struct sock_diag_deaths {
 	struct mnl_socket *socket; /* owned */
-	char buffer[BUFFER_SIZE];
+	char buffer[NETLINK_SOCKET_BUFFER];
 };
 
 /* Lets only those pass that were connected to nobody: a busy server's connections would fill the
@@ -318,7 +255,8 @@ int sock_diag_deaths_read(struct sock_diag_deaths *deaths, sock_diag_death_fn fn
 	int r = 0;
 
 	for (;;) {
-		ssize_t n = receive(deaths->socket, deaths->buffer, sizeof(deaths->buffer));
+		ssize_t n = netlink_socket_receive(deaths->socket, deaths->buffer,
+						   sizeof(deaths->buffer));
 
 		if (n == -EAGAIN)
 			return r;

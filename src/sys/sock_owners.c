@@ -201,17 +201,11 @@ static int note_socket(void *ctx, int fd, uint64_t inode)
 	return 0;
 }
 
-/* 0 also where the process is gone or closed to us. */
-static int scan_process(struct scan *scan, pid_t pid)
+/* Whose holds are those from number before on, if there are any. */
+static int note_process(struct scan *scan, pid_t pid, size_t before)
 {
 	struct sock_owners *owners = scan->owners;
-	size_t before = owners->hold_count;
-	int r = pidfd_sockets(pid, note_socket, scan);
 
-	if (r == -ENOMEM)
-		return r;
-	if (r < 0 && r != -ESRCH)
-		owners->unreadable++;
 	if (owners->hold_count == before)
 		return 0;
 	if (grow((void **)&owners->processes, owners->process_count, &scan->process_room,
@@ -223,6 +217,19 @@ static int scan_process(struct scan *scan, pid_t pid)
 	else
 		owners->process_count++;
 	return 0;
+}
+
+/* 0 also where the process is gone or closed to us. */
+static int scan_process(struct scan *scan, pid_t pid)
+{
+	size_t before = scan->owners->hold_count;
+	int r = pidfd_sockets(pid, note_socket, scan);
+
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0 && r != -ESRCH)
+		scan->owners->unreadable++;
+	return note_process(scan, pid, before);
 }
 
 /* /proc lists them in ascending order. */
@@ -299,6 +306,27 @@ int sock_owners_scan(const uint64_t *inodes, size_t inode_count, const pid_t *pi
 			       "cannot look for the sockets' processes: %s; is /proc there?",
 			       strerror(-r))
 		     : 0;
+}
+
+int sock_owners_of_files(const uint64_t *inodes, size_t inode_count,
+			 const struct steer_truth_file *files, size_t file_count,
+			 struct sock_owners *ret, struct err *err)
+{
+	struct scan scan = { .inodes = inodes, .inode_count = inode_count, .owners = ret };
+	int r = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	for (size_t i = 0; r == 0 && i < file_count;) {
+		size_t before = ret->hold_count;
+		pid_t pid = files[i].pid;
+
+		for (; r == 0 && i < file_count && files[i].pid == pid; i++)
+			r = note_socket(&scan, files[i].fd, files[i].inode);
+		if (r == 0)
+			r = note_process(&scan, pid, before);
+	}
+	order(ret);
+	return r < 0 ? err_set(err, r, "cannot list the sockets' processes: out of memory") : 0;
 }
 
 void sock_owners_done(struct sock_owners *owners)

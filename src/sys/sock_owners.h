@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "abi/steer_truth_abi.h"
 #include "base/err.h"
 
 /* Texts are of the process's own making: what is not printable ASCII is '?', what is too long is
@@ -43,6 +44,10 @@ struct sock_owners {
  * be read. */
 int sock_owners_scan(const uint64_t *inodes, size_t inode_count, const pid_t *pids,
 		     size_t pid_count, struct sock_owners *ret, struct err *err);
+/* The same of descriptors that the kernel told of; by pid.  -ENOMEM. */
+int sock_owners_of_files(const uint64_t *inodes, size_t inode_count,
+			 const struct steer_truth_file *files, size_t file_count,
+			 struct sock_owners *ret, struct err *err);
 void sock_owners_done(struct sock_owners *owners);
 
 /* The holds on one socket; NULL and 0: nobody's that we may see. */

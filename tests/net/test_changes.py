@@ -102,3 +102,26 @@ def test_a_backend_that_is_not_there_yet_is_found_when_it_comes(net):
         b for b in net.loom.api("GET", "/ebpf/backends")["backends"]
         if b["address"] == "10.1.0.19")["next_hop"]["state"] == "resolved")
     net.hosts[0].ip("addr del 10.1.0.19/24 dev e0")
+
+
+def interfaces(net):
+    return [row["name"] for row in net.loom.api("GET", "/ebpf/stats")["interfaces"]]
+
+
+def test_an_interface_is_deleted_and_made_anew(net):
+    """The other one is known meanwhile, and what is wrong is said once, not with every link that comes or goes."""
+    seen = len(net.loom.process.lines)
+    net.lb.ip("link del lb0")
+    net.loom.process.wait_line("cannot attach to lb0", 10, seen)
+    for _ in range(5):
+        net.lb.ip("link add d0 type veth peer name d1\nlink del d0")
+    until("the one that stands", lambda: interfaces(net) == ["lb1"])
+    net.lab.pair(net.lb, "lb0", net.client, "c0")
+    net.lab.host_end(net.client, "c0")
+    net.lb.ip("addr add 10.9.0.1/24 dev lb0\naddr add fd09::1/64 dev lb0 nodad")
+    net.client.ip("addr add 10.9.0.2/24 dev c0\naddr add fd09::2/64 dev c0 nodad\n"
+                  "route add default via 10.9.0.1\nroute add default via fd09::1")
+    until("both", lambda: interfaces(net) == ["lb0", "lb1"])
+    assert {who(net.client, VIP4, 80)[0] for _ in range(20)} == {"b1", "b2"}
+    said = [line for line in net.loom.process.lines[seen:] if "cannot attach to lb0" in line]
+    assert len(said) == 1, said

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from balancer import serving
-from lab import VIP4, run
+from balancer import BUILD, serving
+from lab import LabError, VIP4, run, until
 from peers import DNS_PORT, Load, blob, who
 
 
@@ -105,13 +105,88 @@ def test_a_configuration_changed_while_the_daemon_was_dead_comes_into_force(net)
 
 
 def test_a_second_daemon_of_the_same_instance_does_no_harm(net):
-    from balancer import BUILD
     with Load(net.client, VIP4, 80) as load:
         second = net.lb.spawn("second", BUILD / "loomd", "run", "-c", net.loom.file)
         assert second.wait(10) != 0
         assert any("cannot" in line for line in second.lines), second.lines
         load.more(100)
         assert net.loom.api("GET", "/ready")["ready"] is True
+    assert load.failures() == []
+
+
+def test_a_daemon_that_shares_only_the_pins_does_no_harm(net):
+    """Somebody tries out a file of his own: other state, other sockets, but the same instance."""
+    mine = dict(net.loom.config, state_dir=str(net.lab.dir / "mine"), admin={"listen": "off", "socket": "off"})
+    mine["services"] = [dict(mine["services"][0], backends=[{"address": "10.1.0.99", "port": 80}])]
+    file = net.lab.dir / "mine.yaml"
+    file.write_text(json.dumps(mine), encoding="utf-8")
+    before = net.loom.map_dump("lb_services"), net.loom.map_dump("lb_reals")
+    with Load(net.client, VIP4, 80) as load:
+        load.more(50)
+        second = net.lb.spawn("mine", BUILD / "loomd", "run", "-c", file)
+        second.wait_line("ready|another loomd", 20)
+        net.lab.end(second)
+        load.more(100)
+    assert any("another loomd" in line for line in second.lines), second.lines
+    assert (net.loom.map_dump("lb_services"), net.loom.map_dump("lb_reals")) == before
+    assert load.failures() == []
+
+
+def held_by(net, name):
+    """A connection to that backend."""
+    for _ in range(50):
+        sock = net.client.connect(VIP4, 80)
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: loom\r\n\r\n")
+        if name.encode() in sock.recv(1000):
+            return sock
+        sock.close()
+    raise LabError(f"no connection to {name}")
+
+
+def listed(net, ident):
+    return ident in [row["id"] for row in net.loom.api("GET", "/ebpf/backends")["backends"]]
+
+
+def test_what_happens_is_followed_though_it_cannot_be_saved(net):
+    """A removed backend's last connection ends, and the disk is full (here: something stands in the file's place).
+    What is asked for is refused meanwhile."""
+    state = net.lab.dir / "state" / f"{net.loom.instance}.json"
+    ident, other = (net.loom.backend(host)["id"] for host in net.hosts[:2])
+    seen = len(net.loom.process.lines)
+    with held_by(net, "b1"):
+        net.loom.api("DELETE", f"/ebpf/backends/{ident}")
+        state.unlink()
+        state.mkdir()
+        code, answer = net.loom.raw("PATCH", f"/ebpf/backends/{other}", '{"weight": 7}')
+        assert code == 500 and b"the change was taken back" in answer
+        assert net.loom.backend(net.hosts[1])["weight"] == 100
+        assert listed(net, ident)
+    until("the backend is gone", lambda: not listed(net, ident), 10)
+    said = [line for line in net.loom.process.lines[seen:] if "cannot save" in line]
+    assert len(said) == 1 and "tried again" in said[0], said
+    state.rmdir()
+    until("the changes are saved", state.is_file, 30)
+    net.reset()
+
+
+def test_changes_that_cannot_be_read_are_kept_aside(net):
+    state = net.lab.dir / "state" / f"{net.loom.instance}.json"
+    net.loom.stop(signal.SIGKILL)
+    state.write_text('{"version": 1, "changes": [{"change": "add', encoding="utf-8")
+    net.loom.start()
+    net.loom.api("PATCH", f"/ebpf/backends/{net.loom.backend(net.hosts[0])['id']}", {"weight": 7})
+    assert json.loads(state.read_text(encoding="utf-8"))["changes"][0]["weight"] == 7
+    assert state.with_name(state.name + ".bad").read_text(encoding="utf-8").endswith('"add')
+    net.reset()
+
+
+def test_what_a_daemon_serves_is_not_detached_under_it(net):
+    with Load(net.client, VIP4, 80) as load:
+        load.more(50)
+        said = net.lb.run(BUILD / "loomd", "detach", "-c", net.loom.file, check=False)
+        assert said.returncode == 1 and "stop" in said.stderr, said
+        assert all(programs(net))
+        load.more(50)
     assert load.failures() == []
 
 

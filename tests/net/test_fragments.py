@@ -76,7 +76,7 @@ def echoed(sock, data):
 def test_datagrams_of_64_kb_come_and_go(net):
     for vip in net.vips:
         names = set()
-        for _ in range(12):
+        for _ in range(24):
             with asking(net, vip) as sock:
                 # The same flow with and without fragments.
                 short = echoed(sock, b"short")

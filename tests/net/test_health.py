@@ -176,7 +176,7 @@ def test_reset_cuts_connections_at_once(net):
     failures = load.failures()
     assert failures and {row["backend"] for row in failures} == {"b1"}
     assert all("reset" in row["what"].lower() for row in failures)
-    assert max(row["at"] for row in failures) < since + 1
+    assert max(row["at"] for row in failures) < since + 5
     # Each of its connections once; they went elsewhere and stayed there.
     assert len(failures) <= 24
 
@@ -215,9 +215,9 @@ def test_slow_start_gives_a_backend_little_at_first(net):
     assert of(net, net.hosts[0])["withheld_permille"] > 900
     assert shares(net).get("b1", 0) < 0.15
     until("half of it", lambda: of(net, net.hosts[0])["withheld_permille"] < 500)
-    assert 0.1 < shares(net)["b1"] < 0.3
+    assert 0.08 < shares(net)["b1"] < 0.36
     until("all of it", lambda: of(net, net.hosts[0])["withheld_permille"] == 0)
-    assert 0.25 < shares(net)["b1"] < 0.42
+    assert 0.2 < shares(net)["b1"] < 0.5
 
 
 def test_a_backend_that_the_api_adds_starts_slowly_and_is_checked(net):

@@ -126,3 +126,56 @@ def test_a_service_that_is_gone_is_no_longer_served_and_its_connections_end(net)
     net.reset()
     with pytest.raises(ConnectionRefusedError):
         net.client.connect(VIP4, 82)
+
+
+def test_an_interface_that_cannot_be_had_changes_nothing(net):
+    """Another program is on it: neither its other half of the file nor anything else comes into force."""
+    service = net.loom.config["services"][0]
+    before = {row["id"]: row["state"] for row in net.loom.api("GET", "/ebpf/backends")["backends"]}
+    net.lb.ip("link add taken type veth peer name other")
+    net.lab.host_end(net.lb, "taken")
+    net.loom.config["ebpf"]["xdp"]["interface"] = ["lb0", "taken", "lb1"]
+    rows = service["backends"]
+    service["backends"] = rows[1:]
+    net.loom.write()
+    try:
+        assert "cannot attach to taken" in str(net.loom.api("POST", "/config/reload", status=409))
+        assert {row["id"]: row["state"] for row in net.loom.api("GET", "/ebpf/backends")["backends"]} == before
+        assert [row["name"] for row in net.loom.api("GET", "/ebpf/stats")["interfaces"]] == ["lb0", "lb1"]
+        assert names(net) == {"b1", "b2", "b3"}
+    finally:
+        service["backends"] = rows
+        net.loom.config["ebpf"]["xdp"]["interface"] = ["lb0", "lb1"]
+        net.lb.ip("link del taken")
+        net.reset()
+
+
+def in_mode(net, mode):
+    """The service in another mode."""
+    service = net.loom.config["services"][0]
+    if mode != "dsr":
+        return dict(service, mode="nat", nat=mode)
+    return {"name": service["name"], "addresses": service["addresses"], "ports": service["ports"], "protocol": "tcp",
+            "mode": "dsr", "encap": "ipip", "backends": [{"address": row["address"]} for row in service["backends"]]}
+
+
+@pytest.mark.parametrize("before, after", [("full", "destination"), ("destination", "full"), ("full", "dsr"),
+                                           ("destination", "dsr")])
+@pytest.mark.parametrize("how", [by_api, by_restart])
+def test_another_mode_is_for_new_connections(net, before, after, how):
+    original = net.loom.config["services"]
+    net.loom.config["services"] = [in_mode(net, before)]
+    net.reset()
+    try:
+        with Load(net.client, VIP4, 80, "keep", threads=12) as load:
+            load.more(100)
+            net.loom.config["services"] = [in_mode(net, after)]
+            net.loom.write()
+            how(net)
+            load.more(200)
+            if after != "dsr":  # whose backends would have to unwrap
+                assert names(net) == {"b1", "b2", "b3"}
+        assert load.failures() == []
+    finally:
+        net.loom.config["services"] = original
+        net.reset()

@@ -54,8 +54,8 @@ def traced(net):
             return [row["id"] for row in rows if "lb_trace" in (maps.get(number) for number in row["map_ids"])]
 
 
-def untraced(net, timeout=1.0):
-    until("the untraced program", lambda: not traced(net), timeout)
+def untraced(net):
+    until("the untraced program", lambda: not traced(net))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "lb_apply_internal.h"
 #include "lb_trace.h"
+#include "sys/bpffs.h"
 
 /* The control map is pinned last: without it the rest is what a start that failed left behind. */
 static int check_pinned_version(struct lb *lb, bool *ret_whole, uint32_t *ret_version,
@@ -129,7 +130,8 @@ int lb_open(struct lb **ret, const struct lb_options *options, const struct mode
 	    struct err *err)
 {
 	struct lb *lb = lb_alloc(options);
-	struct lb_features features = lb_features_of(options->config, model);
+	struct lb_features features;
+	struct lb_features past;
 	enum plane_exit on_failure = PLANE_KEEP; /* what is pinned may be another's */
 	int r;
 
@@ -143,6 +145,8 @@ int lb_open(struct lb **ret, const struct lb_options *options, const struct mode
 	r = size_rows(lb, err);
 	if (r < 0)
 		goto fail;
+	lb_features_found(lb, &past);
+	features = lb_features_of(options->config, model, &past);
 	r = lb_program_load(lb, &features, err);
 	if (r == 0 && options->trial) {
 		*ret = lb;
@@ -242,13 +246,20 @@ void lb_close(struct lb *lb, enum plane_exit how)
 int lb_detach_pinned(const char *pin_dir, struct err *err)
 {
 	int r = access(pin_dir, F_OK) ? -errno : 0;
+	int lock;
 
 	if (r < 0)
 		return err_set(err, r, "cannot detach: %s does not exist; nothing is attached",
 			       pin_dir);
+	/* Who serves would put back what is taken away here. */
+	lock = bpffs_lock(pin_dir, err);
+	if (lock < 0)
+		return lock;
 	r = lb_links_detach(pin_dir);
 	if (r < 0)
-		return err_set(err, r, "cannot remove the links in %s: %s", pin_dir, strerror(-r));
-	remove_pins(pin_dir);
-	return 0;
+		err_set(err, r, "cannot remove the links in %s: %s", pin_dir, strerror(-r));
+	else
+		remove_pins(pin_dir);
+	close(lock);
+	return r;
 }

@@ -223,7 +223,7 @@ static int finish_service(struct lb *lb, const struct job *job, bool *changed, s
 
 static int replace_program(struct lb *lb, const struct model *model, struct err *err)
 {
-	struct lb_features want = lb_features_of(lb->options.config, model);
+	struct lb_features want = lb_features_of(lb->options.config, model, &lb->features);
 	int r;
 
 	want.trace = lb->features.trace;

@@ -227,12 +227,35 @@ static void collect_service(const struct service *service, struct lb_ports *port
 	}
 }
 
+/* Answers of flows that began when their service had another mode come as they came before. */
+static void keep_ports(const struct lb *lb, struct lb_ports *ports, bool nat[LB_PROTOS])
+{
+	struct lb_ports *past = calloc(1, sizeof(*past));
+	__u32 zero = 0;
+
+	if (!past || bpf_map_lookup_elem(lb->maps[LB_MAP_PORTS], &zero, past) < 0) {
+		free(past);
+		return;
+	}
+	for (int p = 0; p < LB_PROTOS; p++) {
+		for (int w = 0; w < LB_PORT_WORDS; w++)
+			ports->from[p][w] |= past->from[p][w];
+		for (uint32_t port = lb->options.port_first;
+		     !nat[p] && port <= lb->options.port_last; port++)
+			nat[p] = bitset_test((uint64_t *)past->to[p], port) &&
+				 !bitset_test((uint64_t *)past->service[p], port);
+	}
+	free(past);
+}
+
 static void collect_ports(const struct lb *lb, const struct model *model, struct lb_ports *ports)
 {
 	bool nat[LB_PROTOS] = { false };
 
 	for (size_t i = 0; i < model->service_count; i++)
 		collect_service(&model->services[i], ports, nat);
+	if (!lb->features.stateless)
+		keep_ports(lb, ports, nat);
 	for (int p = 0; p < LB_PROTOS; p++) {
 		for (uint32_t port = lb->options.port_first;
 		     nat[p] && port <= lb->options.port_last; port++)

@@ -203,15 +203,21 @@ static int detach_others(const char *pin_dir, const struct config_ebpf *config)
 int lb_attach(struct lb *lb, struct err *err)
 {
 	const struct config_ebpf *config = lb->options.config;
+	int failed = 0;
 	int r;
 
 	lb_links_close(lb);
+	/* One that has gone does not take the others with it. */
 	for (size_t i = 0; i < config->interface_count && i < LB_MAX_INTERFACES; i++) {
-		r = attach_one(lb, config->interfaces[i], &lb->links[lb->link_count], err);
-		if (r < 0)
-			return r;
-		lb->link_count++;
+		r = attach_one(lb, config->interfaces[i], &lb->links[lb->link_count],
+			       failed ? NULL : err);
+		if (r == 0)
+			lb->link_count++;
+		else if (!failed)
+			failed = r;
 	}
+	if (failed)
+		return failed;
 	lb_chain_settle(lb);
 	return detach_others(lb->options.pin_dir, config);
 }

@@ -94,6 +94,18 @@ static __always_inline __u32 clock_ticks(void)
 	return ns;
 }
 
+/* May packets to this port be ours: a service's, or answers to NAT? */
+static __always_inline bool port_is_ours(__u8 proto, __be16 port)
+{
+	const struct lb_ports *ports;
+	__u16 bit = bpf_ntohs(port);
+	__u32 zero = 0;
+
+	ports = bpf_map_lookup_elem(&lb_ports, &zero);
+	return ports &&
+	       ports->to[proto == IPPROTO_TCP ? LB_TCP : LB_UDP][bit / 64] >> (bit % 64) & 1;
+}
+
 /* Could this be ours?  One bit says no for most of what is not. */
 static __always_inline bool ports_match(const struct packet *p)
 {
@@ -435,6 +447,45 @@ static __always_inline int flow_transition(bool ipv6, const struct packet *p, st
 		partner->seen = p->now;
 	}
 	return FLOW_GO;
+}
+
+/* May a flow begin with these flags?  A SYN alone does; an ACK without SYN is the middle of one
+ * (mid-stream pickup); a RST is worth a search for a lost half only.  Anything else no TCP sends.
+ */
+static __always_inline bool flags_can_begin(__u8 flags)
+{
+	flags &= TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK;
+	if (flags & TCP_SYN)
+		return flags == TCP_SYN;
+	if (flags & TCP_RST)
+		return !(flags & TCP_FIN);
+	return flags & TCP_ACK;
+}
+
+static __always_inline __u8 first_state(const struct packet *p)
+{
+	if (p->proto != IPPROTO_TCP)
+		return LB_STATE_NONE;
+	if (p->tcp_flags & TCP_SYN)
+		return LB_STATE_SYN_SENT;
+	return p->tcp_flags & TCP_FIN ? LB_STATE_FIN_WAIT : LB_STATE_ESTABLISHED;
+}
+
+/* What every entry begins with. */
+static __always_inline void begin_flow(const struct slow_path *nf, struct lb_flow *flow)
+{
+	const struct packet *p = &nf->p;
+
+	flow->seen = p->now;
+	flow->touched = p->now;
+	flow->generation = 0;
+	flow->backend = nf->row;
+	flow->incarnation = nf->backend.incarnation;
+	flow->state = first_state(p);
+	flow->flags = flow->state >= LB_STATE_ESTABLISHED ? LB_FLOW_PICKED_UP : 0;
+	if (flow->state == LB_STATE_FIN_WAIT)
+		flow->flags |= LB_FLOW_FIN_CLIENT;
+	flow->mode = nf->service.mode;
 }
 
 #endif

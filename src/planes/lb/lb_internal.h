@@ -164,7 +164,11 @@ int lb_program_fd(const struct lb *lb);
 /* How often the halves of a connection look after each other: often enough that neither expires
  * beside a partner in use, seldom enough that a million flows do not pay for it. */
 uint32_t lb_touch_ticks(const struct lb *lb);
-struct lb_features lb_features_of(const struct config_ebpf *config, const struct model *model);
+/* What config and model need, and the flows of the past, whose modes past has. */
+struct lb_features lb_features_of(const struct config_ebpf *config, const struct model *model,
+				  const struct lb_features *past);
+/* The modes of the services in the maps that were taken over; none if there were no maps. */
+void lb_features_found(const struct lb *lb, struct lb_features *ret);
 bool lb_features_equal(const struct lb_features *a, const struct lb_features *b);
 
 /* lb_spread.c */

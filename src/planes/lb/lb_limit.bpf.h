@@ -7,6 +7,28 @@
 /* A second's worth of flows may come at once. */
 #define LIMIT_BURST_NS 1000000000ull
 
+/* Would an answer come back here as a new flow, and be answered in turn?  One packet with a forged
+ * source would be enough for two services to talk without end. */
+static __always_inline bool is_from_service(const bool ipv6, const struct packet *p)
+{
+	struct lb_service_key key = {};
+
+	if (!port_is_ours(p->proto, p->sport))
+		return false;
+	if (ipv6) {
+		addr_copy(key.addr, p->saddr);
+	} else {
+		addr_map_v4(key.addr);
+		key.addr[3] = p->saddr[3];
+	}
+	key.port = p->sport;
+	key.proto = p->proto;
+	if (bpf_map_lookup_elem(&lb_services, &key))
+		return true;
+	key.port = 0;
+	return lb_const_any_port && bpf_map_lookup_elem(&lb_services, &key);
+}
+
 /* May the client use the service at all? */
 static __always_inline bool is_denied(const struct slow_path *nf)
 {

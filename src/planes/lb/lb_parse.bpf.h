@@ -275,6 +275,10 @@ static __always_inline int parse_ipv6(struct xdp_md *ctx, struct packet *p)
 	}
 	__builtin_memcpy(p->saddr, &ip->saddr, sizeof(p->saddr));
 	__builtin_memcpy(p->daddr, &ip->daddr, sizeof(p->daddr));
+	/* Loopback, and what stands for IPv4 in our tables, are nobody's on a wire: RFC 4291
+	 * section 2.5, RFC 6890. */
+	if (!(p->saddr[0] | p->saddr[1]) || !(p->daddr[0] | p->daddr[1]))
+		return LB_NOT_OURS;
 	p->expired = ip->hop_limit <= 1;
 	payload = bpf_ntohs(ip->payload_len) + p->l3 + sizeof(*ip);
 	if (payload < l4)

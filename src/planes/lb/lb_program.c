@@ -102,22 +102,61 @@ static void outer_features(const struct config_ebpf *config, struct lb_features 
 	features->gue_port = htons(config->gue_port);
 }
 
+/* A service that changes its mode does so for new flows: the others go on as they began. */
+static void keep_modes(const struct lb_features *past, struct lb_features *features)
+{
+	if (features->stateless)
+		return;
+	features->nat_full |= past->nat_full;
+	features->nat_destination |= past->nat_destination;
+	features->ipip |= past->ipip;
+	features->gue |= past->gue;
+	features->l2 |= past->l2;
+	features->outer6 |= past->outer6;
+}
+
+static void note_mode(const struct lb_service_key *key, const struct lb_service *service,
+		      struct lb_features *past)
+{
+	past->nat_full |= service->mode == LB_MODE_NAT_FULL;
+	past->nat_destination |= service->mode == LB_MODE_NAT_DESTINATION;
+	past->ipip |= service->mode == LB_MODE_IPIP;
+	past->gue |= service->mode == LB_MODE_GUE;
+	past->l2 |= service->mode == LB_MODE_L2;
+	past->outer6 |= (service->mode == LB_MODE_IPIP || service->mode == LB_MODE_GUE) &&
+			addr_is_v4((const struct addr *)key->addr);
+}
+
+void lb_features_found(const struct lb *lb, struct lb_features *ret)
+{
+	struct lb_service_key key;
+	struct lb_service service;
+	int fd = lb->maps[LB_MAP_SERVICES];
+
+	memset(ret, 0, sizeof(*ret));
+	for (void *last = NULL; fd >= 0 && !bpf_map_get_next_key(fd, last, &key); last = &key)
+		if (!bpf_map_lookup_elem(fd, &key, &service) && key.proto != IPPROTO_ICMP)
+			note_mode(&key, &service, ret);
+}
+
 static bool can_make_cookies(void)
 {
 	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_tcp_raw_gen_syncookie_ipv4,
 				       NULL) == 1;
 }
 
-struct lb_features lb_features_of(const struct config_ebpf *config, const struct model *model)
+struct lb_features lb_features_of(const struct config_ebpf *config, const struct model *model,
+				  const struct lb_features *past)
 {
 	struct lb_features features;
 
 	memset(&features, 0, sizeof(features)); /* padding, too */
 	for (size_t i = 0; i < model->service_count; i++)
 		service_features(&model->services[i], &features);
+	features.stateless = config->stateless;
+	keep_modes(past, &features);
 	if (features.ipip || features.gue)
 		outer_features(config, &features);
-	features.stateless = config->stateless;
 	features.local |= config->hybrid || !config->stateless;
 	features.cookies = features.limits && (features.nat_full || features.nat_destination) &&
 			   can_make_cookies();

@@ -6,7 +6,7 @@
 #ifndef LB_SPREAD_BPF_H
 #define LB_SPREAD_BPF_H
 
-#include "lb_parse.bpf.h"
+#include "lb_select.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_CPUMAP);
@@ -23,14 +23,6 @@ struct {
 	__type(value, __u32);
 } lb_cpu_slots SEC(".maps");
 
-static __always_inline __u64 spread_mix(__u64 x)
-{
-	x ^= x >> 32;
-	x *= 0xd6e8feb86659fd93ull;
-	x ^= x >> 32;
-	return x;
-}
-
 /* Fragments beyond the first have no ports: all of them go by their addresses. */
 static __always_inline __u64 spread_hash_ipv4(void *data, void *end, __u32 l3)
 {
@@ -40,12 +32,12 @@ static __always_inline __u64 spread_hash_ipv4(void *data, void *end, __u32 l3)
 
 	if ((void *)(ip + 1) > end)
 		return 0;
-	hash = spread_mix((__u64)ip->saddr << 32 | ip->daddr);
+	hash = mix64((__u64)ip->saddr << 32 | ip->daddr);
 	ports = (void *)ip + ip->ihl * 4u;
 	if ((ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP) ||
 	    ip->frag_off & bpf_htons(LB_IP_MF | LB_IP_OFFSET) || (void *)(ports + 1) > end)
 		return hash;
-	return spread_mix(hash ^ ((__u32)ports->source << 16 | ports->dest));
+	return mix64(hash ^ ((__u32)ports->source << 16 | ports->dest));
 }
 
 /* So do those with extension headers. */
@@ -58,11 +50,11 @@ static __always_inline __u64 spread_hash_ipv6(void *data, void *end, __u32 l3)
 	if ((void *)(ip + 1) > end)
 		return 0;
 	for (int i = 0; i < 4; i++)
-		hash = spread_mix(hash ^ ((__u64)ip->saddr.in6_u.u6_addr32[i] << 32 |
-					  ip->daddr.in6_u.u6_addr32[i]));
+		hash = mix64(hash ^ ((__u64)ip->saddr.in6_u.u6_addr32[i] << 32 |
+				     ip->daddr.in6_u.u6_addr32[i]));
 	if ((ip->nexthdr != IPPROTO_TCP && ip->nexthdr != IPPROTO_UDP) || (void *)(ports + 1) > end)
 		return hash;
-	return spread_mix(hash ^ ((__u32)ports->source << 16 | ports->dest));
+	return mix64(hash ^ ((__u32)ports->source << 16 | ports->dest));
 }
 
 SEC("?xdp")

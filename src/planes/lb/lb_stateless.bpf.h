@@ -85,7 +85,7 @@ static __always_inline bool stateless(bool ipv6, const struct packet *p)
 	__u64 hash;
 	__u32 row;
 
-	if (!slow || !service)
+	if (!slow || !service || is_from_service(ipv6, p))
 		return false;
 	hash = hash_of_packet(ipv6, p);
 	row = slot_of(ipv6, p, service, hash);

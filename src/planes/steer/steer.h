@@ -89,7 +89,6 @@ int steer_index_put(struct steer *steer, uint32_t index, uint16_t slot);
 int steer_index_remove(struct steer *steer, uint32_t index);
 /* For those who work out what the program does. */
 uint64_t steer_salt(const struct steer *steer);
-uint32_t steer_source_hash(const __be32 addr[4], uint64_t salt);
 
 /* STEER_NOBODY: nobody's. */
 uint16_t steer_index_owner(const struct steer *steer, uint32_t index);

@@ -1,4 +1,5 @@
-/* steer_iter.bpf.c - writes a row for each socket that is in a reuseport group.
+/* steer_iter.bpf.c - writes a row for each socket that is in a reuseport group, and for each of its
+ * descriptors.
  *
  * iter/tcp and iter/udp walk the sockets of the namespace that their descriptor was opened in. */
 #include "steer_kernel.bpf.h"
@@ -190,6 +191,30 @@ int steer_iter_udp(struct bpf_iter__udp *ctx)
 	row.queue = queue > 0 ? (__u32)queue : 0;
 	row.queue_limit = (__u32)sk->sk_rcvbuf;
 	row.drops = udp_drops(udp);
+	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
+	return 0;
+}
+
+/* Who holds them: of threads the first, whose descriptors /proc/PID/fd and pidfd_getfd(2) mean. */
+SEC("iter/task_file")
+int steer_iter_files(struct bpf_iter__task_file *ctx)
+{
+	struct steer_truth_file row = { .fd = (__s32)ctx->fd };
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!task || !file || task->pid != task->tgid)
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	sk = socket->sk;
+	if (!sk || !sk->sk_reuseport_cb)
+		return 0;
+	row.inode = file->f_inode->i_ino;
+	row.pid = task->pid;
 	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
 	return 0;
 }

@@ -53,6 +53,19 @@ struct inode {
 	unsigned long i_ino;
 };
 
+struct file {
+	struct inode *f_inode;
+};
+
+struct task_struct {
+	int pid;
+	int tgid;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
 /* The inode of a socket lies behind it. */
 struct socket_alloc {
 	struct inode vfs_inode;
@@ -120,6 +133,13 @@ struct bpf_iter__udp {
 	struct bpf_iter_meta *meta;
 	struct udp_sock *udp_sk;
 	unsigned int uid;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
 };
 
 #pragma clang attribute pop

@@ -2,13 +2,12 @@
 #ifndef STEER_PLAN_BPF_H
 #define STEER_PLAN_BPF_H
 
-#include "abi/wg_demux_abi.h"
 #include "steer_packet.bpf.h"
 
 /* STEER_NOBODY, too. */
 static __always_inline __u32 plan_slot(const volatile struct steer_table *table, __u32 hash)
 {
-	return table->plan[hash / ((1ull << 32) / STEER_PLAN_SIZE)];
+	return table->plan[steer_plan_entry(hash)];
 }
 
 /* Bits that have nothing to do with those that choose a member: murmur3's last steps. */
@@ -21,17 +20,6 @@ static __always_inline __u32 plan_mix(__u32 hash)
 	return hash ^ hash >> 16;
 }
 
-/* The whole address, unlike wg_source_hash: two hosts of a /64 are two sources. */
-static __always_inline __u32 plan_source_hash(const __be32 *addr)
-{
-	__u64 high = (__u64)addr[0] << 32 | addr[1];
-	__u64 low = (__u64)addr[2] << 32 | addr[3];
-
-	if (high)
-		low ^= wg_mix(high, ~steer_const.salt);
-	return wg_mix(low, steer_const.salt) >> 32;
-}
-
 static __always_inline __u32 plan_by_source(struct sk_reuseport_md *ctx,
 					    const volatile struct steer_table *table,
 					    struct steer_decision *is)
@@ -42,7 +30,7 @@ static __always_inline __u32 plan_by_source(struct sk_reuseport_md *ctx,
 		is->reason = STEER_COUNT_SHORT;
 		return STEER_NOBODY;
 	}
-	return plan_slot(table, plan_source_hash(addr));
+	return plan_slot(table, steer_source_hash(addr, steer_const.salt));
 }
 
 static __always_inline __u32 plan_by_cpu(const volatile struct steer_table *table)

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "abi/wg_demux_abi.h"
 #include "steer_internal.h"
 
 /* The first rows of a per-CPU array, in one call of the kernel where it can: Linux 5.13.
@@ -98,17 +97,6 @@ int steer_member_counters(const struct steer *steer, uint16_t slot, struct steer
 uint64_t steer_salt(const struct steer *steer)
 {
 	return steer->salt;
-}
-
-/* As plan_source_hash in steer_plan.bpf.h. */
-uint32_t steer_source_hash(const __be32 addr[4], uint64_t salt)
-{
-	__u64 high = (__u64)addr[0] << 32 | addr[1];
-	__u64 low = (__u64)addr[2] << 32 | addr[3];
-
-	if (high)
-		low ^= wg_mix(high, ~salt);
-	return (uint32_t)(wg_mix(low, salt) >> 32);
 }
 
 uint16_t steer_index_owner(const struct steer *steer, uint32_t index)

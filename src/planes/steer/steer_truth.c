@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "steer_truth_internal.h"
@@ -20,11 +21,14 @@
 #define TRIES 3
 /* After a million sockets in none of which it found anything to tell, the kernel says EAGAIN. */
 #define MILLIONS 64
+/* The inode of the first PID namespace (include/linux/proc_ns.h). */
+#define FIRST_PID_NAMESPACE 0xeffffffcu
 
 struct steer_truth {
 	struct steer_iter *bpf; /* owned; NULL: sock_diag is what there is */
 	struct bpf_link *tcp;	/* owned */
 	struct bpf_link *udp;	/* owned */
+	struct bpf_link *files; /* owned; NULL: not known here */
 	struct err why;		/* bpf is NULL */
 };
 
@@ -101,14 +105,24 @@ static bool is_of_one_piece(const struct steer_truth_rows *rows)
 
 /* ---- the iterators ---- */
 
+/* The iterator tells pids as the first namespace has them. */
+static bool has_first_pids(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == FIRST_PID_NAMESPACE;
+}
+
 static int load(struct steer_truth *truth, bool cookies)
 {
+	bool files = cookies && has_first_pids();
 	int r;
 
 	truth->bpf = steer_iter__open();
 	if (!truth->bpf)
 		return -errno;
 	truth->bpf->rodata->truth_const_cookies = cookies;
+	bpf_program__set_autoload(truth->bpf->progs.steer_iter_files, files);
 	if (getrandom((void *)&truth->bpf->rodata->truth_const_secret,
 		      sizeof(truth->bpf->rodata->truth_const_secret), 0) < 0)
 		return -errno;
@@ -119,15 +133,20 @@ static int load(struct steer_truth *truth, bool cookies)
 	if (!truth->tcp)
 		return -errno;
 	truth->udp = bpf_program__attach_iter(truth->bpf->progs.steer_iter_udp, NULL);
-	return truth->udp ? 0 : -errno;
+	if (!truth->udp)
+		return -errno;
+	if (files)
+		truth->files = bpf_program__attach_iter(truth->bpf->progs.steer_iter_files, NULL);
+	return 0;
 }
 
 static void unload(struct steer_truth *truth)
 {
 	bpf_link__destroy(truth->tcp);
 	bpf_link__destroy(truth->udp);
+	bpf_link__destroy(truth->files);
 	steer_iter__destroy(truth->bpf);
-	truth->tcp = truth->udp = NULL;
+	truth->tcp = truth->udp = truth->files = NULL;
 	truth->bpf = NULL;
 }
 
@@ -272,4 +291,37 @@ int steer_truth_read(struct steer_truth *truth, int netns_fd, int protocol,
 		return err_set(err, left, "cannot return to the own network namespace: %s",
 			       strerror(-left));
 	return r;
+}
+
+static int drain_files(int fd, struct buf *ret)
+{
+	char piece[PIECE];
+
+	for (int millions = 0; millions < MILLIONS;) {
+		ssize_t n = read(fd, piece, sizeof(piece));
+
+		if (n < 0 && errno == EAGAIN)
+			millions++;
+		else if (n <= 0)
+			return n < 0 ? -errno : 0;
+		else
+			buf_append(ret, piece, (size_t)n);
+	}
+	return -EAGAIN;
+}
+
+int steer_truth_files(const struct steer_truth *truth, struct buf *ret)
+{
+	int fd, r;
+
+	if (!truth->files)
+		return -ENOTSUP;
+	fd = bpf_iter_create(bpf_link__fd(truth->files));
+	if (fd < 0)
+		return -errno;
+	r = drain_files(fd, ret);
+	close(fd);
+	if (r == 0 && ret->len % sizeof(struct steer_truth_file))
+		r = -EPROTO;
+	return buf_failed(ret) ? -ENOMEM : r;
 }

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "abi/steer_truth_abi.h"
+#include "base/buf.h"
 #include "base/err.h"
 
 struct steer_truth;
@@ -39,6 +40,13 @@ void steer_truth_rows_done(struct steer_truth_rows *rows);
  * -EPERM (cannot enter), -ENOMEM, or the kernel's; rows then are the ones read so far. */
 int steer_truth_read(struct steer_truth *truth, int netns_fd, int protocol,
 		     struct steer_truth_rows *rows, struct err *err);
+
+/* Appends a struct steer_truth_file for each descriptor of such sockets, of all namespaces; by pid,
+ * then number.  About 0.6 us for each descriptor open on the host, a tenth of what /proc
+ * takes.
+ * -ENOTSUP: nothing tells (no iterators, Linux before 5.12, a PID namespace of our own); -ENOMEM,
+ * or the kernel's. */
+int steer_truth_files(const struct steer_truth *truth, struct buf *ret);
 
 /* The group's rows from rows->rows[from] on: how many. */
 size_t steer_truth_group(const struct steer_truth_rows *rows, size_t from);

@@ -131,7 +131,9 @@ static void only_what_names_one_host_on_a_wire_is_unicast(void **state)
 		{ "126.255.255.255", false, true },
 		{ "128.0.0.0", false, true },
 		{ "223.255.255.255", false, true },
-		{ "::2", false, true },
+		{ "::2", false, false },
+		{ "::192.0.2.1", false, false },
+		{ "0:0:0:1::1", false, true },
 		{ "fe80::1", false, true },
 		{ "2001:db8::1", false, true },
 	};

@@ -123,6 +123,13 @@ static const struct {
 	  "t.yaml:1:29: error: ebpf.backends[].address: a loopback address never leaves its host, so no packet of a network is for it; give the address the network knows\n"
 	  "ebpf: {backends: [{address: 127.0.0.1}]}\n"
 	  "                            ^\n" },
+	{ "a backend at another service's address",
+	  "services:\n"
+	  "- {name: a, addresses: [192.0.2.1], protocol: tcp, ports: [80], backends: [{address: 192.0.2.2}]}\n"
+	  "- {name: b, addresses: [192.0.2.2], protocol: tcp, ports: [80], backends: [{address: 10.0.0.1}]}\n",
+	  "t.yaml:2:86: error: clients reach service 'b' at this address; give a backend the address of another host\n"
+	  "...me: a, addresses: [192.0.2.1], protocol: tcp, ports: [80], backends: [{address: 192.0.2.2}]}\n"
+	  "                                                                                   ^\n" },
 	{ "a backend that is a multicast group",
 	  "ebpf: {backends: [{address: 'ff02::1'}]}\n",
 	  "t.yaml:1:29: error: ebpf.backends[].address: a multicast, broadcast or reserved address names no single host; give a unicast address\n"

@@ -57,8 +57,8 @@ static const struct row {
 	{ "ip link set near down", NETLINK_CHANGED_NEIGH },
 };
 
-/* A command may change other things first: an IPv6 address, its route, for the kernel's worker brings
- * the address up. */
+/* A command may change other things first: an IPv6 address, its route, for the kernel's worker
+ * brings the address up. */
 static unsigned int told_until(unsigned int kind)
 {
 	unsigned int kinds = 0;

@@ -126,6 +126,35 @@ static void only_the_given_processes_are_looked_at(void **state)
 	close(fd);
 }
 
+static void descriptors_that_the_kernel_told_are_kept_if_they_are_asked_for(void **state)
+{
+	struct holder one = holder_start("one", 0);
+	struct steer_truth_file files[] = {
+		{ 11, getpid(), 3 }, { 12, getpid(), 4 }, { 11, getpid(), 5 },
+		{ 11, one.pid, 3 },  { 12, one.pid, 3 },
+	};
+	const uint64_t inodes[] = { 11, 13 };
+	const struct sock_hold *holds;
+	struct sock_owners owners;
+	size_t count;
+
+	assert_int_equal(sock_owners_of_files(inodes, 2, files, 5, &owners, NULL), 0);
+	holds = sock_owners_of(&owners, 11, &count);
+	assert_int_equal(count, 2);
+	assert_int_equal(process_of(&owners, &holds[0])->pid, getpid());
+	assert_int_equal(holds[0].fd, 3);
+	assert_string_equal(process_of(&owners, &holds[1])->comm, "one");
+	assert_null(sock_owners_of(&owners, 12, &count));
+	sock_owners_done(&owners);
+	/* Gone since: it holds nothing. */
+	holder_end(&one);
+	assert_int_equal(sock_owners_of_files(inodes, 2, files, 5, &owners, NULL), 0);
+	assert_int_equal(owners.process_count, 1);
+	assert_non_null(sock_owners_of(&owners, 11, &count));
+	assert_int_equal(count, 1);
+	sock_owners_done(&owners);
+}
+
 static void nothing_asked_is_nothing_found(void **state)
 {
 	struct sock_owners owners;
@@ -297,6 +326,7 @@ int main(void)
 		cmocka_unit_test(a_set_is_looked_for_in_one_scan),
 		cmocka_unit_test(two_descriptors_for_one_socket_are_one_hold),
 		cmocka_unit_test(only_the_given_processes_are_looked_at),
+		cmocka_unit_test(descriptors_that_the_kernel_told_are_kept_if_they_are_asked_for),
 		cmocka_unit_test(nothing_asked_is_nothing_found),
 		cmocka_unit_test(what_a_process_calls_itself_is_made_harmless),
 		cmocka_unit_test(processes_that_vanish_are_no_error),

@@ -460,6 +460,19 @@ static void every_packet_is_balanced_anew(void **state)
 	expect_end(world.lan, &d.client, XDP_PASS, LB_NOT_OURS);
 }
 
+static void a_service_does_not_ask_itself(void **state)
+{
+	const struct kind *kind = *state;
+	struct direct d;
+
+	direct_prepare(&d, kind->mode, kind->in6, &kind->packet);
+	d.client.from = d.client.to;
+	d.client.sport = d.client.dport;
+	expect_end(world.lan, &d.client, XDP_DROP, LB_FROM_SERVICE);
+	d.client.sport++;
+	direct_begin(&d, SYN, ONE(STATELESS));
+}
+
 /* The long one for a service with a list of clients, even if the list is empty. */
 static void the_short_way_and_the_long_one_agree(void **state)
 {
@@ -504,6 +517,7 @@ int test_lb_stateless(void)
 
 	world_open(without_entries);
 	failed = RUN_ROWS("DSR without entries", kinds, every_packet_is_balanced_anew);
+	failed += RUN_ROWS("DSR without entries, loops", kinds, a_service_does_not_ask_itself);
 	failed += RUN_ROWS("DSR without entries, two ways", kinds,
 			   the_short_way_and_the_long_one_agree);
 	failed += RUN_ROWS("DSR without entries, ends", kinds,

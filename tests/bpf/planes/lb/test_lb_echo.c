@@ -71,6 +71,7 @@ static const struct passed {
 } passed[] = {
 	{ "another address", PACKET(ECHO4, .to = "192.0.2.99"), LB_NOT_OURS },
 	{ "another IPv6 address", PACKET(ECHO6, .to = "2001:db8::99"), LB_NOT_OURS },
+	{ "an IPv4 service's address in IPv6", PACKET(ECHO6, .to = "::ffff:" VIP4), LB_NOT_OURS },
 	{ "a backend's address", PACKET(ECHO4, .to = BACKEND4), LB_NOT_OURS },
 	{ "a reply", PACKET(ECHO4, .type = 0), LB_NOT_OURS },
 	{ "a reply over IPv6", PACKET(ECHO6, .type = 129), LB_NOT_OURS },

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -371,12 +372,60 @@ static void a_full_udp_queue_counts_drops(void **state)
 	close(fd);
 }
 
+/* ---- who holds them ---- */
+
+/* How often the descriptor of this process is told, with this socket's inode. */
+static int told(const struct buf *files, pid_t pid, int fd, uint64_t inode)
+{
+	const struct steer_truth_file *file = (const void *)files->data;
+	const struct steer_truth_file *end = file + files->len / sizeof(*file);
+	int count = 0;
+
+	for (; file < end; file++)
+		count += file->pid == pid && file->fd == fd && file->inode == inode;
+	return count;
+}
+
+static void every_descriptor_of_a_groups_sockets_is_told_and_no_other(void **state)
+{
+	int alone = groups_socket(IPPROTO_UDP, "127.0.0.1", PORT + 1, true);
+	int tcp[COUNT], udp[COUNT], end[2];
+	struct buf files;
+	pid_t child;
+
+	groups_sockets(IPPROTO_TCP, "127.0.0.1", PORT, tcp, COUNT);
+	groups_sockets(IPPROTO_UDP, "::1", PORT, udp, COUNT);
+	assert_int_equal(pipe(end), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (!child) {
+		close(end[1]);
+		_exit(read(end[0], &child, 1) != 0);
+	}
+	buf_init(&files);
+	assert_int_equal(steer_truth_files(truth, &files), 0);
+	for (int i = 0; i < COUNT; i++) {
+		assert_int_equal(told(&files, getpid(), tcp[i], groups_inode(tcp[i])), 1);
+		assert_int_equal(told(&files, getpid(), udp[i], groups_inode(udp[i])), 1);
+		assert_int_equal(told(&files, child, tcp[i], groups_inode(tcp[i])), 1);
+	}
+	assert_int_equal(told(&files, getpid(), alone, groups_inode(alone)), 0);
+	buf_done(&files);
+	close(end[0]);
+	close(end[1]);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	groups_close(tcp, COUNT);
+	groups_close(udp, COUNT);
+	close(alone);
+}
+
 /* ---- powers ---- */
 
 static int check_exact(void)
 {
 	struct steer_truth *mine;
 	const char *why = "";
+	struct buf files;
 	int bad = 0;
 
 	if (steer_truth_open(&mine, NULL) < 0)
@@ -388,6 +437,10 @@ static int check_exact(void)
 		   rows.count != COUNT || rows.rows[1].index != 1) {
 		bad = 3;
 	}
+	buf_init(&files);
+	if (!bad && (steer_truth_files(mine, &files) < 0 || !files.len))
+		bad = 4;
+	buf_done(&files);
 	steer_truth_close(mine);
 	steer_truth_rows_done(&rows);
 	return bad;
@@ -507,6 +560,7 @@ int main(void)
 		CASE(a_full_accept_queue_counts_drops),
 		CASE(a_udp_queue_is_what_it_has_to_read),
 		CASE(a_full_udp_queue_counts_drops),
+		CASE(every_descriptor_of_a_groups_sockets_is_told_and_no_other),
 		CASE(two_capabilities_are_enough),
 		CASE(without_them_sock_diag_tells_what_it_knows),
 		CASE(a_namespace_that_may_not_be_opened_says_what_it_takes),
