@@ -228,6 +228,8 @@ class SteerLoad:
         options["from"] = source or f"127.{SteerLoad.lanes % 250 + 1}.0.1"
         if record:
             options["record"] = self.file
+        # In proportion: requests are as slow as all else.
+        options["timeout"] = int(options.get("timeout", 5000) * PATIENCE / 20)
         self.argv = [net.steer_load, kind, address, port, *(f"{key}={value}" for key, value in options.items())]
         self.process = None
 

@@ -8,7 +8,7 @@ import yaml
 
 from balancer import BUILD
 from lab import HERE, until
-from steering import SteerLoom, steer_lab
+from steering import READS_GROUP, SteerLoom, steer_lab
 
 GUIDE = (HERE.parent.parent / "docs/guides/steering.md").read_text(encoding="utf-8")
 
@@ -34,6 +34,8 @@ class Guide:
         (self.web / "nginx.conf").write_text("user root;\n" + conf, encoding="ascii")
         self.group = yaml.safe_load(config)["steering"]["groups"][0]
         self.group["rollout"]["soak"] = "1s"
+        if not READS_GROUP:  # the guide says so
+            self.group["policy"] = "weighted"
         self.loom = SteerLoom(net, [self.group])
 
     def do(self, line, check=True):

@@ -59,7 +59,7 @@ def detach_any(pid):
         sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0)
 
 
-FOREIGN = {"window": "200ms", "cooldown": "2s", "rules": {"foreign": {"action": "repair"}}}
+FOREIGN = {"window": "200ms", "cooldown": "10m", "rules": {"foreign": {"action": "repair"}}}
 
 
 @pytest.mark.parametrize("attack", ["attach", "detach"])
