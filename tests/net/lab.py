@@ -25,7 +25,7 @@ PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 # Seconds that a test waits for what comes at once: a busy machine is no defect.
-PATIENCE = float(os.environ.get("LOOM_PATIENCE", "20"))
+PATIENCE = float(os.environ.get("LOOM_PATIENCE", "40"))
 
 VIP4, VIP6 = "10.0.0.1", "fd00::1"
 

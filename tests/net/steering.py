@@ -229,7 +229,7 @@ class SteerLoad:
         if record:
             options["record"] = self.file
         # In proportion: requests are as slow as all else.
-        options["timeout"] = int(options.get("timeout", 5000) * PATIENCE / 20)
+        options["timeout"] = int(options.get("timeout", 5000) * PATIENCE / 40)
         self.argv = [net.steer_load, kind, address, port, *(f"{key}={value}" for key, value in options.items())]
         self.process = None
 

@@ -161,7 +161,7 @@ def test_what_happens_is_followed_though_it_cannot_be_saved(net):
         assert code == 500 and b"the change was taken back" in answer
         assert net.loom.backend(net.hosts[1])["weight"] == 100
         assert listed(net, ident)
-    until("the backend is gone", lambda: not listed(net, ident), 10)
+    until("the backend is gone", lambda: not listed(net, ident))
     said = [line for line in net.loom.process.lines[seen:] if "cannot save" in line]
     assert len(said) == 1 and "tried again" in said[0], said
     state.rmdir()

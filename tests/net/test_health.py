@@ -5,7 +5,7 @@ import time
 import pytest
 
 from balancer import serving
-from lab import VIP4, VIP6, run, until
+from lab import PATIENCE, VIP4, VIP6, run, until
 from peers import DNS_PORT, HTTP_PORT, Load, UdpEcho, ask
 
 TLS_PORT = 8443
@@ -55,7 +55,7 @@ def of(net, host, port=HTTP_PORT, family=4):
     return next(row for row in checks(net) if (row["address"], row["port"]) == (address, port))
 
 
-def await_health(net, state, host, port=HTTP_PORT, timeout=10):
+def await_health(net, state, host, port=HTTP_PORT, timeout=PATIENCE):
     """Both of a host's addresses are found to be as said."""
     until(f"{host.short} {state}",
           lambda: all(of(net, host, port, family)["state"] == state for family in (4, 6)), timeout)
@@ -152,16 +152,15 @@ def test_drain_cuts_connections_after_the_timeout(net):
     checked(net, on_unhealthy="drain", drain_timeout="2s")
     with Load(net.client, VIP4, 80, "keep", threads=24) as load:
         load.more(200)
+        since = time.time()
         fail(net, net.hosts[0])
         await_health(net, "unhealthy", net.hosts[0])
-        since = time.time()
         until("b1 is cut", lambda: of(net, net.hosts[0])["cut"])
         load.more(400)
     failures = load.failures()
     assert failures and {row["backend"] for row in failures} == {"b1"}
     assert all("reset" in row["what"].lower() for row in failures)
-    # Verdicts are seen a moment after they fall; wall clocks here count the same seconds.
-    assert min(row["at"] for row in failures) > since + 1.5
+    assert min(row["at"] for row in failures) > since + 1.9
     assert set(shares(net)) == {"b2", "b3"}
 
 
@@ -358,7 +357,7 @@ def test_https_trusts_no_stranger_when_told_to_verify(net, tls):
     checked(net, {"type": "https", "port": TLS_PORT, "path": "/", "host": "www.loom.test", "verify": True})
     for host in net.hosts:
         await_health(net, "unhealthy", host)
-    assert "certificate" in of(net, net.hosts[0])["last_error"]
+    until("the reason", lambda: "certificate" in of(net, net.hosts[0])["last_error"])
 
 
 def test_udp_servers_are_asked(net):

@@ -94,7 +94,7 @@ def test_a_disk_that_was_full_has_what_was_decided_meanwhile_when_it_has_room_ag
         loom.process.wait_line("cannot save")
         loom.process.wait_line("cannot write to .*audit")
         filler.unlink()
-        until("it is saved", lambda: '"frozen": true' in (loom.state / "s1.steer.json").read_text(encoding="ascii"), 10)
+        until("it is saved", lambda: '"frozen": true' in (loom.state / "s1.steer.json").read_text(encoding="ascii"))
         loom.steer("unfreeze", "g")
         assert loom.api("GET", "/steer/groups/g/audit")["transitions"][-1]["event"] == "unfrozen"
 
