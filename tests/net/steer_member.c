@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* steer_member.c - a worker that knows of Loom: joins by libloom, drains when it is told to end.
  *
- * usage: steer_member tcp|udp ADDRESS PORT NUMBER [GROUP [GENERATION]]
+ * usage: steer_member tcp|udp ADDRESS PORT NUMBER [GROUP [GENERATION [INDEX,INDEX... ...]]]
  *
  * Answers as steer_server.py's workers do.  Without a group, or with an empty one, it knows nothing
  * of Loom and ends at once at SIGTERM, like most programs.  With one, SIGTERM drains and SIGUSR1
- * leaves. Prints "ready SLOT", "drained REASON", and each change of its state at loomd. */
+ * leaves; SIGHUP publishes the next list of indices.  Prints "ready SLOT", "published RESULT",
+ * "drained REASON", and each change of its state at loomd. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -30,6 +31,7 @@ static struct {
 	int state; /* as printed last */
 	char head[16];
 	size_t head_len;
+	char **lists; /* of indices still to be published; NULL ends them */
 } me;
 
 static void die(const char *what, int error)
@@ -116,6 +118,18 @@ static void tell(void)
 	me.state = state;
 }
 
+static void publish_next(void)
+{
+	uint32_t indices[16];
+	size_t count = 0;
+
+	if (!*me.lists)
+		return;
+	for (char *at = strtok(*me.lists++, ","); at && count < 16; at = strtok(NULL, ","))
+		indices[count++] = (uint32_t)strtoul(at, NULL, 0);
+	printf("published %d\n", loom_steer_publish(me.steer, indices, count));
+}
+
 /* Whether it is time to end. */
 static bool told(int signals)
 {
@@ -128,6 +142,10 @@ static bool told(int signals)
 		if (me.steer)
 			loom_steer_leave(me.steer);
 		return true;
+	}
+	if (info.ssi_signo == SIGHUP) {
+		publish_next();
+		return false;
 	}
 	r = loom_steer_drain(me.steer, DRAIN_MS);
 	if (r < 0)
@@ -167,9 +185,9 @@ int main(int argc, char **argv)
 	sigset_t set;
 	int signals;
 
-	if (argc < 5 || argc > 7) {
-		fprintf(stderr,
-			"usage: steer_member tcp|udp ADDRESS PORT NUMBER [GROUP [GENERATION]]\n");
+	if (argc < 5) {
+		fprintf(stderr, "usage: steer_member tcp|udp ADDRESS PORT NUMBER "
+				"[GROUP [GENERATION [INDEX,INDEX... ...]]]\n");
 		return 2;
 	}
 	setlinebuf(stdout);
@@ -178,6 +196,9 @@ int main(int argc, char **argv)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGUSR1);
+	if (argc > 7)
+		sigaddset(&set, SIGHUP);
+	me.lists = argv + (argc > 7 ? 7 : argc);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signals = signalfd(-1, &set, SFD_CLOEXEC);
 	length = parse(argv[2], argv[3], &at);

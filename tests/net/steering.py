@@ -136,15 +136,23 @@ class Python(Server):
 
 
 class Member(Server):
-    """steer_member.c: one worker, restarted as services are.  With a group it joins by libloom."""
+    """steer_member.c: one worker, restarted as services are.  With a group it joins by libloom.  indices: lists, each
+    published when it is told to publish."""
 
-    def __init__(self, net, protocol, number, group_name="", generation=0, port=PORT, address=ADDRESS):
+    def __init__(self, net, protocol, number, group_name="", generation=0, port=PORT, address=ADDRESS, indices=()):
         self.number = number
         env = dict(os.environ, LOOM_STEER_SOCKET=str(net.lab.dir / "join.sock"))
-        net_argv = [BUILD / "tests/net/steer_member", protocol, address, port, number, group_name, generation]
+        net_argv = [BUILD / "tests/net/steer_member", protocol, address, port, number, group_name, generation,
+                    *(",".join(map(str, some)) for some in indices)]
         self.net, self.name, self.port = net, f"member-{protocol}", port
         self.process = net.host.spawn(self.name, *net_argv, env=env)
         self.slot = int(self.process.wait_line("^ready ").split()[1])
+
+    def publish(self):
+        """The next list: what libloom's call returned."""
+        seen = len(self.process.lines)
+        self.process.send(signal.SIGHUP)
+        return int(self.process.wait_line("^published ", start=seen).split()[1])
 
     def end(self, timeout=30):
         """Asks it to end and waits until it has, in its own time: what it said."""

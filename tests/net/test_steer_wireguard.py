@@ -1,16 +1,13 @@
 """WireGuard: messages reach the socket that owns their receiver index, whatever address they come from."""
-import ctypes
 import errno
 import random
 import signal
-import socket
 import struct
 
 import pytest
 
-from balancer import BUILD
 from lab import LabError, until
-from steering import ADDRESS, PORT, SteerLoom, group, steer_lab
+from steering import ADDRESS, PORT, Member, SteerLoom, group, steer_lab
 from wireguard import DATA, INITIATION, NEAR, RESPONSE, COOKIE_REPLY, Group, Peers, Relay
 
 SOCKETS = 4
@@ -158,44 +155,16 @@ def test_indices_of_a_member_that_has_gone_are_not_its_successors(net):
             assert loom.group()["indices"] == 64
 
 
-class Publisher:
-    """A member that joins by libloom and publishes."""
-
-    class Options(ctypes.Structure):
-        _fields_ = [("size", ctypes.c_size_t), ("group", ctypes.c_char_p), ("label", ctypes.c_char_p),
-                    ("socket", ctypes.c_char_p), *((name, ctypes.c_uint32) for name in
-                                                   ("weight", "generation", "timeout_ms", "retry_ms"))]
-
-    def __init__(self, net, loom):
-        self.library = ctypes.CDLL(BUILD / "src/libloom/libloom.so")
-        with net.host.entered():
-            self.sock = socket.socket(type=socket.SOCK_DGRAM)
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self.sock.bind((ADDRESS, PORT))
-        options = self.Options(ctypes.sizeof(self.Options), b"g", None, str(loom.join).encode())
-        self.handle = ctypes.c_void_p()
-        assert self.library.loom_steer_join(ctypes.byref(self.handle), ctypes.byref(options), self.sock.fileno()) == 0
-        assert self.library.loom_steer_state(self.handle) == 1
-
-    def publish(self, *indices):
-        return self.library.loom_steer_publish(self.handle, (ctypes.c_uint32 * len(indices))(*indices),
-                                               ctypes.c_size_t(len(indices)))
-
-    def close(self):
-        self.library.loom_steer_close(self.handle)
-        self.sock.close()
-
-
 def test_a_publication_that_is_refused_takes_nothing_back_that_was_there(net):
-    with SteerLoom(net, [group(policy="wireguard", guard="off")]) as loom:
-        one, other = Publisher(net, loom), Publisher(net, loom)
-        assert one.publish(1, 2, 2) == other.publish(3) == 0 and loom.group()["indices"] == 3
-        assert one.publish(4, 1, 3) == -errno.EEXIST
+    with SteerLoom(net, [group(policy="wireguard", guard="off", members=[{"join": True}])]) as loom, \
+            Member(net, "udp", 1, "g", indices=[(1, 2, 2), (4, 1, 3)]) as one, \
+            Member(net, "udp", 2, "g", indices=[(3,)]) as other:
+        assert one.publish() == other.publish() == 0 and loom.group()["indices"] == 3
+        assert one.publish() == -errno.EEXIST
         slot = explained(loom, 2)
         assert loom.group()["indices"] == 3 and explained(loom, 1) == slot != explained(loom, 3)
-        one.close()
+        one.stop(signal.SIGKILL)
         until("its indices are gone", lambda: loom.group()["indices"] == 1)
-        other.close()
 
 
 def test_real_peers_from_many_source_ports_reach_the_owner_of_their_index(net, peers):
