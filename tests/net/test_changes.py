@@ -112,7 +112,7 @@ def test_an_interface_is_deleted_and_made_anew(net):
     """The other one is known meanwhile, and what is wrong is said once, not with every link that comes or goes."""
     seen = len(net.loom.process.lines)
     net.lb.ip("link del lb0")
-    net.loom.process.wait_line("cannot attach to lb0", 10, seen)
+    net.loom.process.wait_line("cannot attach to lb0", start=seen)
     for _ in range(5):
         net.lb.ip("link add d0 type veth peer name d1\nlink del d0")
     until("the one that stands", lambda: interfaces(net) == ["lb1"])

@@ -85,6 +85,11 @@ static const char *attach_advice(int error)
 	}
 }
 
+static int no_interface(const char *name, struct err *err)
+{
+	return err_set(err, -ENODEV, "cannot attach to %s: no such interface; see 'ip link'", name);
+}
+
 /* Attaches anew and pins.  Returns the link or -errno. */
 static int attach_new(struct lb *lb, const char *name, int program, uint32_t ifindex,
 		      const char *path, struct err *err)
@@ -101,6 +106,9 @@ static int attach_new(struct lb *lb, const char *name, int program, uint32_t ifi
 	fd = create_link(program, ifindex,
 			 config->mode == CONFIG_XDP_GENERIC ? XDP_FLAGS_SKB_MODE
 							    : XDP_FLAGS_DRV_MODE);
+	/* The kernel calls one that has gone meanwhile an invalid argument. */
+	if (fd < 0 && if_nametoindex(name) != ifindex)
+		return no_interface(name, err);
 	if (fd < 0 && fd != -EBUSY && fd != -EPERM && config->mode == CONFIG_XDP_NATIVE &&
 	    config->generic_fallback) {
 		log_warning("cannot attach to %s in native mode: %s; using generic mode, which is "
@@ -130,8 +138,7 @@ static int attach_one(struct lb *lb, const char *name, struct lb_link *link, str
 	int fd;
 
 	if (!ifindex)
-		return err_set(err, -ENODEV,
-			       "cannot attach to %s: no such interface; see 'ip link'", name);
+		return no_interface(name, err);
 	program = entry_of(lb, name, err);
 	if (program < 0)
 		return program;
