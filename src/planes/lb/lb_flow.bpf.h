@@ -415,6 +415,17 @@ static __always_inline bool client_begins(const struct packet *p, const struct l
 	       !(flow->flags & LB_FLOW_REPLY);
 }
 
+/* Both sides may close at once, each on a CPU of its own, which writes both halves: one flag must
+ * not take away the other.  Bytes cannot be or'ed atomically, the word that has them can. */
+static __always_inline void flags_add(struct lb_flow *flow, __u8 flags)
+{
+	_Static_assert(__builtin_offsetof(struct lb_flow, state) % sizeof(__u32) == 0 &&
+			       __builtin_offsetof(struct lb_flow, flags) ==
+				       __builtin_offsetof(struct lb_flow, state) + 1,
+		       "flags are the second byte of an aligned word");
+	__sync_fetch_and_or((__u32 *)&flow->state, bpf_htonl((__u32)flags << 16));
+}
+
 /* A packet that may change the state; both halves learn of it.  Returns FLOW_GO, or FLOW_NEW for a
  * client that uses its port again: both halves are gone then. */
 static __always_inline int flow_transition(bool ipv6, const struct packet *p, struct lb_flow *flow)
@@ -435,7 +446,7 @@ static __always_inline int flow_transition(bool ipv6, const struct packet *p, st
 	if (state == flow->state && flags == flow->flags)
 		return FLOW_GO;
 	flow->state = state;
-	flow->flags = flags;
+	flags_add(flow, flags);
 	flow->seen = p->now;
 	if (direct)
 		return FLOW_GO;
@@ -443,7 +454,7 @@ static __always_inline int flow_transition(bool ipv6, const struct packet *p, st
 	partner = conns_find(ipv6, &key);
 	if (partner) {
 		partner->state = state;
-		partner->flags = flags ^ LB_FLOW_REPLY;
+		flags_add(partner, flags & ~LB_FLOW_REPLY);
 		partner->seen = p->now;
 	}
 	return FLOW_GO;
