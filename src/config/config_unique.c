@@ -20,11 +20,19 @@ struct claims {
 	size_t count;
 };
 
+static int compare_keys(const void *left, const void *right)
+{
+	const struct claim *a = left;
+	const struct claim *b = right;
+
+	return memcmp(a->key, b->key, sizeof(a->key));
+}
+
 static int compare_claims(const void *left, const void *right)
 {
 	const struct claim *a = left;
 	const struct claim *b = right;
-	int order = memcmp(a->key, b->key, sizeof(a->key));
+	int order = compare_keys(a, b);
 
 	if (order)
 		return order;
@@ -233,19 +241,11 @@ static void unique_endpoints(struct build *build, const struct item *const *item
 	claims_settle(build, claims, name_endpoint);
 }
 
-static int compare_keys(const void *left, const void *right)
-{
-	const struct claim *a = left;
-	const struct claim *b = right;
-
-	return memcmp(a->key, b->key, sizeof(a->key));
-}
-
 /* Complains about a backend at an address of a service: what is sent there comes back. */
 static void check_elsewhere(struct build *build, const struct claims *served,
 			    const struct config_backend *backend, const struct node *node)
 {
-	struct claim key = { .node = node };
+	struct claim key = { 0 };
 	const struct claim *found;
 
 	memcpy(key.key, &backend->address, sizeof(backend->address));

@@ -12,17 +12,10 @@
 #include "steering_internal.h"
 #include "sys/pidfd.h"
 
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static bool is_among(const struct steer_truth_row *row, const uint64_t *cookies, size_t count)
 {
 	return row->cookie && row->program_id && !(row->flags & STEER_TRUTH_CLASSIC) &&
-	       bsearch(&row->cookie, cookies, count, sizeof(*cookies), compare);
+	       bsearch(&row->cookie, cookies, count, sizeof(*cookies), steering_compare_u64);
 }
 
 /* The program goes with the first holder's socket that can be had. */
@@ -45,7 +38,7 @@ static void detach_inodes(uint64_t *inodes, size_t count)
 {
 	struct sock_owners owners = { 0 };
 
-	qsort(inodes, count, sizeof(*inodes), compare);
+	qsort(inodes, count, sizeof(*inodes), steering_compare_u64);
 	if (count && sock_owners_scan(inodes, count, NULL, 0, &owners, NULL) == 0)
 		for (size_t i = 0; i < count; i++)
 			detach_socket(&owners, inodes[i]);
@@ -92,7 +85,7 @@ static void sweep_group(const struct sweep *sweep, const char *base, const char 
 		count += steer_retire_pinned(part, cookies + count);
 	}
 	rmdir(dir);
-	qsort(cookies, count, sizeof(*cookies), compare);
+	qsort(cookies, count, sizeof(*cookies), steering_compare_u64);
 	for (size_t i = 0; sweep->truth && i < sweep->space_count; i++)
 		release(sweep->truth, sweep->spaces ? sweep->spaces[i]->fd : -1, cookies, count);
 }

@@ -239,6 +239,8 @@ bool steering_admit(struct steering *steering);
 /* What was found of newcomers is looked for anew. */
 void steering_admit_anew(struct steering *steering);
 struct group *steering_group(struct steering *steering, const char *name);
+/* Inodes and cookies, for qsort and bsearch. */
+int steering_compare_u64(const void *a, const void *b);
 /* A group's sockets, of whatever namespace, may be bound to it. */
 bool steering_has_port(const struct steering *steering, uint16_t port);
 

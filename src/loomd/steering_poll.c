@@ -119,7 +119,7 @@ static bool read_space(struct steering *steering, struct space *space, bool udp)
 	return r == 0 && !space->rows[udp].torn;
 }
 
-static int compare_inodes(const void *a, const void *b)
+int steering_compare_u64(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
@@ -181,7 +181,7 @@ static void seek_owners(struct steering *steering, uint64_t now)
 				inodes[count++] = member->view.inode;
 		}
 	}
-	qsort(inodes, count, sizeof(*inodes), compare_inodes);
+	qsort(inodes, count, sizeof(*inodes), steering_compare_u64);
 	steering->admitting = find_owners(steering, inodes, count, &err) == 0;
 	if (!steering->admitting) {
 		log_warning("%s", err.text);
